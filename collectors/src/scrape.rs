@@ -1,0 +1,1 @@
+//! Reads an Envoy's own statistics.
