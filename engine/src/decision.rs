@@ -49,9 +49,26 @@ pub struct ServiceDecision {
     pub endpoints: Vec<EndpointDecision>,
     /// What each client cluster gets. In Observe and Recommend: equal shares.
     pub realisations: Vec<Realisation>,
+    /// How the policy's objectives stand.
+    pub objectives: Vec<ObjectiveStatus>,
     /// Part of the service's traffic that this step moves (half the sum of absolute changes of
     /// host-level shares).
     pub moved: Ratio,
+}
+
+/// How one objective stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveStatus {
+    /// Its name in the policy.
+    pub name: String,
+    /// The part of requests that shall be good.
+    pub target: Ratio,
+    /// The part that was good over the objective's window, if anything was seen.
+    pub good: Option<Ratio>,
+    /// Part of the error budget that is left; negative when it is overspent.
+    pub budget_left: f64,
+    /// How fast the last hour spent it: 1 spends it exactly over the window.
+    pub burn_rate: f64,
 }
 
 /// What Weir is doing with a service.
@@ -256,7 +273,7 @@ pub struct Realisation {
     pub groups: Vec<Group>,
     /// The host-level shares that proxies will make of it, in the topology's order.
     pub predicted: Vec<Ratio>,
-    /// The largest healthy share below which proxies of this form would ignore health.
+    /// Whether so few are healthy that proxies of this form ignore health.
     pub panicking: bool,
 }
 
@@ -318,6 +335,17 @@ pub struct Sampling {
 }
 
 impl ServiceDecision {
+    /// The part of the traffic that goes elsewhere once these are granted: half the sum of
+    /// absolute changes of shares. Nothing where the endpoints are others.
+    pub(crate) fn moved_to(&self, granted: &[crate::guard::Granted]) -> Ratio {
+        if granted.len() != self.endpoints.len() {
+            return Ratio::ZERO;
+        }
+        let shares = crate::guard::shares(granted);
+        let before = self.endpoints.iter().map(|endpoint| endpoint.share.value());
+        Ratio::clamped(before.zip(shares).map(|(b, a)| (a - b).abs()).sum::<f64>() / 2.0)
+    }
+
     /// One line for a person: what is done and why.
     pub fn summary(&self) -> String {
         words::summary(self)

@@ -9,13 +9,119 @@ extern crate alloc;
 // In the order of the flow.
 pub mod observation;
 pub mod topology;
+pub mod state;
 pub mod history;
 pub mod model;
 pub mod assessment;
 pub mod plan;
+pub mod guard;
+pub mod realise;
 pub mod decision;
+pub mod sampling;
 // What steers it, and what it is measured in.
 pub mod goal;
+pub mod budget;
 pub mod latency;
 pub mod names;
 pub mod units;
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use decision::{Decision, ServiceDecision};
+use guard::{Granted, Mesh};
+use model::{Model, View};
+use observation::Observation;
+use state::{ServiceState, State};
+use units::{Moment, Ratio};
+
+/// One step: what was seen becomes what is safe to do now.
+///
+/// The whole flow of Weir. The same state, observation and model give the same decision, byte for
+/// byte; everything that happens outside is in the observation.
+pub fn decide<M: Model>(
+    state: &mut State<M::Memory>,
+    observation: &Observation,
+    model: &M,
+) -> Decision {
+    let elapsed = state.absorb(observation, model);
+    let at = state.at;
+    let mesh = &mut state.mesh;
+    let services = state.services.iter_mut();
+    let services = services.map(|service| decide_service(service, mesh, at, elapsed, model));
+    let decision = Decision {
+        sequence: state.sequence,
+        at,
+        services: services.collect(),
+        sampling: state.sampling.rates(),
+    };
+    state.remember(&decision);
+    decision
+}
+
+fn decide_service<M: Model>(
+    service: &mut ServiceState<M::Memory>,
+    mesh: &mut Mesh,
+    at: Moment,
+    elapsed: Duration,
+    model: &M,
+) -> ServiceDecision {
+    if let Some(last) = service.not_due(at) {
+        return last;
+    }
+    let standings = service.guard.standings.clone();
+    let view = View {
+        at,
+        elapsed,
+        topology: &service.topology,
+        goal: &service.goal,
+        history: &service.history,
+        standings: &standings,
+    };
+    let assessment = model.assess(&view, &mut service.memory);
+    let plan = model.share(&view, &assessment, &mut service.memory);
+    let realised = &service.realised;
+    service.guard.mismatch =
+        guard::truth::mismatch(&realised.last, view.topology, view.history, realised.changed);
+    let allowed = guard::allow(&plan, &assessment, &view, &mut service.guard, mesh);
+    let by_proxies = guard::out_at_proxies(&allowed.endpoints, &view);
+    let before = service.last.as_ref();
+    let wanted = realise::Wanted {
+        endpoints: &allowed.endpoints,
+        ejected_by_proxies: &by_proxies,
+        mode: view.goal.mode,
+        at,
+    };
+    let realisations = realise::realise(wanted, view.topology, &mut service.realised);
+    let decision = ServiceDecision {
+        service: view.topology.service.clone(),
+        policy: view.goal.policy.clone(),
+        mode: view.goal.mode,
+        stance: allowed.stance,
+        load: assessment.load,
+        capacity: plan.capacity,
+        objectives: service.budgets.status(at, view.goal),
+        moved: before.map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints)),
+        endpoints: described(&allowed.endpoints, &view),
+        realisations,
+    };
+    service.decided = Some(at);
+    decision
+}
+
+/// The granted endpoints with their names and shares.
+fn described(granted: &[Granted], view: &View<'_>) -> Vec<decision::EndpointDecision> {
+    let shares = guard::shares(granted);
+    let declared = view.topology.endpoints.iter();
+    let granted = granted.iter().zip(shares).zip(declared);
+    granted
+        .map(|((granted, share), endpoint)| decision::EndpointDecision {
+            address: endpoint.address.clone(),
+            weight: granted.weight,
+            share: Ratio::clamped(share),
+            state: granted.state,
+            reason: granted.reason.clone(),
+            bound: granted.bound,
+        })
+        .collect()
+}

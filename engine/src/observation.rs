@@ -107,6 +107,8 @@ pub struct Observation {
     pub receipts: Vec<Receipt>,
     /// Access log entries per node since the last step.
     pub logs: Vec<LogVolume>,
+    /// Access log entries per second that all nodes together may send, if it changed.
+    pub log_budget: Option<u32>,
 }
 
 /// One service's telemetry, pooled over clients.

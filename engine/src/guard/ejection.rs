@@ -1,0 +1,172 @@
+//! Taking endpoints out, and letting them back in.
+//!
+//! Ejection is immediate but capped: by number, by what stays healthy, by the proxies' panic line
+//! (below it they ignore health and every sick endpoint is back at once), and by what the others
+//! can carry. An ejected endpoint gets no traffic, so no evidence: only time brings it back, to a
+//! probation in which clean counts let it stay.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Granted, Memory};
+use crate::assessment::Assessment;
+use crate::decision::{Bound, EndpointState, Reason};
+use crate::model::View;
+use crate::plan::Plan;
+
+/// After so long without trouble an endpoint's earlier ejections are forgotten.
+pub(super) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// A service of so many endpoints or fewer is never ejected from.
+const TOO_FEW: usize = 2;
+
+/// Distance that is kept from the proxies' panic threshold.
+const ABOVE_PANIC: f64 = 0.1;
+
+/// The others must be able to carry the load at this part of their capacity.
+const CAPACITY_USED_MOST: f64 = 0.9;
+
+/// A probation passes after this many requests ...
+const PROVEN_BY: f64 = 50.0;
+
+/// ... and not before this time.
+const PROVEN_AFTER: Duration = Duration::from_secs(5);
+
+/// In probation the weight stays at or below this part of the equal share.
+pub(super) const PROBATION_WEIGHT: f64 = 0.1;
+
+/// Brings ejected endpoints whose time is up to probation, and proven ones back to service.
+pub(super) fn let_return(
+    endpoints: &mut [Granted],
+    assessment: &Assessment,
+    view: &View<'_>,
+    memory: &Memory,
+) {
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        match granted.state {
+            EndpointState::Ejected { until, .. } if view.at >= until => {
+                granted.state = EndpointState::Probation;
+                granted.weight = PROBATION_WEIGHT;
+                granted.reason = Reason::Proving { age: Duration::ZERO };
+            }
+            EndpointState::Probation => {
+                let Some(judgement) = assessment.endpoints.get(index) else { continue };
+                let age = view.at.since(memory.standings[index].since);
+                let clean = judgement.failing.is_none() && judgement.slow.is_none();
+                if clean && judgement.requests >= PROVEN_BY && age >= PROVEN_AFTER {
+                    granted.state = EndpointState::Serving;
+                }
+            }
+            EndpointState::Ejected { .. }
+            | EndpointState::Serving
+            | EndpointState::Joining
+            | EndpointState::NotReady => {}
+        }
+    }
+}
+
+/// Takes out what the plan wishes out, worst first, as far as the limits go.
+pub(super) fn eject(
+    endpoints: &mut [Granted],
+    plan: &Plan,
+    assessment: &Assessment,
+    view: &View<'_>,
+    memory: &Memory,
+) {
+    for index in worst_first(endpoints, plan, assessment) {
+        let granted_bound = limit(endpoints, index, assessment, view);
+        let granted = &mut endpoints[index];
+        granted.reason = plan.endpoints[index].reason.clone();
+        granted.bound = granted_bound;
+        if granted.bound.is_none() {
+            let times = memory.standings[index].ejections.saturating_add(1);
+            let until = view.at.plus(length(view, times));
+            granted.state = EndpointState::Ejected { until, times };
+        }
+    }
+}
+
+/// The candidates' indices, the best proven failure first.
+fn worst_first(endpoints: &[Granted], plan: &Plan, assessment: &Assessment) -> Vec<usize> {
+    let severity = |index: usize| {
+        let judgement = assessment.endpoints.get(index);
+        let failing = judgement.and_then(|j| j.failing).map_or(0.0, |f| f.bound.value());
+        let slow = judgement.and_then(|j| j.slow).map_or(0.0, |s| s.bound.value());
+        failing.max(slow)
+    };
+    let wished = plan.endpoints.iter().take(endpoints.len()).enumerate();
+    let mut candidates: Vec<usize> = wished
+        .filter(|&(index, wish)| wish.eject && endpoints[index].is_in())
+        .map(|(index, _)| index)
+        .collect();
+    candidates.sort_by(|&a, &b| severity(b).total_cmp(&severity(a)).then(a.cmp(&b)));
+    candidates
+}
+
+/// Doubled each time, up to the longest.
+fn length(view: &View<'_>, times: u32) -> Duration {
+    let limits = &view.goal.ejection;
+    let doubled = 2_u32.saturating_pow(times.saturating_sub(1).min(16));
+    limits.base_time.saturating_mul(doubled).min(limits.max_time)
+}
+
+/// The limit that keeps an endpoint in, if one does.
+fn limit(
+    endpoints: &[Granted],
+    candidate: usize,
+    assessment: &Assessment,
+    view: &View<'_>,
+) -> Option<Bound> {
+    let count = endpoints.len();
+    if count <= TOO_FEW {
+        return Some(Bound::TooFew);
+    }
+    let limits = &view.goal.ejection;
+    let out_after: f64 = (0..count)
+        .map(|index| if index == candidate { 1.0 } else { part_out(endpoints, index, view) })
+        .sum();
+    // A sum of parts k/P carries rounding of the order of 1e-15 per term.
+    let slack = 1e-9;
+    let cap = libm::floor(limits.max_ejected.value() * count as f64 + slack).max(1.0);
+    if out_after > cap + slack {
+        return Some(Bound::EjectionCap);
+    }
+    let healthy = (count as f64 - out_after) / count as f64 + slack;
+    if healthy < limits.min_health.value() {
+        return Some(Bound::MinHealth);
+    }
+    let panic = view.topology.clusters.iter().map(|c| c.form.panic_threshold.value());
+    if healthy < panic.fold(0.0, f64::max) + ABOVE_PANIC {
+        return Some(Bound::PanicLine);
+    }
+    (!others_can_carry(endpoints, candidate, assessment)).then_some(Bound::Capacity)
+}
+
+/// The part of an endpoint that is out already: all of it by Weir or discovery, else the part of
+/// the proxies that ejected it themselves.
+pub(super) fn part_out(endpoints: &[Granted], index: usize, view: &View<'_>) -> f64 {
+    if !endpoints[index].is_in() {
+        return 1.0;
+    }
+    let opinion = view
+        .history
+        .newest_first()
+        .filter_map(|window| window.rows.get(index)?.as_ref())
+        .find(|row| row.opinions > 0);
+    opinion.map_or(0.0, |row| f64::from(row.ejected_by) / f64::from(row.opinions))
+}
+
+/// Whether the remaining endpoints can carry the load; unknown capacities say nothing against it.
+fn others_can_carry(endpoints: &[Granted], candidate: usize, assessment: &Assessment) -> bool {
+    let mut capacity = 0.0;
+    for (index, granted) in endpoints.iter().enumerate() {
+        if index == candidate || !granted.is_in() {
+            continue;
+        }
+        match assessment.endpoints.get(index).and_then(|j| j.expectation.as_ref()) {
+            Some(expectation) => capacity += expectation.capacity.value(),
+            None => return true,
+        }
+    }
+    assessment.load.value() <= CAPACITY_USED_MOST * capacity
+}

@@ -1,0 +1,288 @@
+//! Moving weights: how far at once, and not back and forth.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Granted, Memory, adaptive, shares, stance};
+use crate::assessment::Assessment;
+use crate::decision::{Bound, EndpointState};
+use crate::model::View;
+use crate::plan::Plan;
+use crate::units::Moment;
+
+/// The largest part of a service's traffic that re-weighting moves in a minute.
+const MOVED_MOST: f64 = 0.5;
+
+/// The largest part of the mesh's traffic that re-weighting moves in a minute, unless one service
+/// alone may move more.
+const MESH_MOVED_MOST: f64 = 0.1;
+
+/// The shorter window, which the policy's `maxStepPercent` bounds.
+const STEP: Duration = Duration::from_secs(15);
+
+/// The longer window.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Changes of ln(weight) up to this are not worth a push.
+const DEAD_BAND: f64 = 0.08;
+
+/// A second change of direction within this time has to be a large one.
+const REVERSAL: Duration = Duration::from_secs(600);
+
+/// What counts as large: about 1.35x.
+const REVERSAL_LARGE: f64 = 0.3;
+
+/// An endpoint of unknown capacity may gain up to this multiple of what it has sustained.
+const SUSTAINED_MOST: f64 = 1.3;
+
+/// Steps of the search for the part of a way: to a thousandth.
+const HALVINGS: u32 = 10;
+
+/// At most so many moves are remembered: a minute of four a second.
+const MOVES_MAX: usize = 256;
+
+/// Traffic moved within the last minute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moves(VecDeque<(Moment, f64)>);
+
+impl Moves {
+    fn within(&self, at: Moment, window: Duration) -> f64 {
+        self.0.iter().filter(|(then, _)| at.since(*then) < window).map(|(_, moved)| moved).sum()
+    }
+
+    fn add(&mut self, at: Moment, moved: f64) {
+        while self.0.len() >= MOVES_MAX
+            || self.0.front().is_some_and(|(then, _)| at.since(*then) >= MINUTE)
+        {
+            self.0.pop_front();
+        }
+        if moved > 0.0 {
+            self.0.push_back((at, moved));
+        }
+    }
+}
+
+/// What the guard remembers of the whole mesh.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mesh {
+    /// Requests per second of all services, as of the last step.
+    pub load: f64,
+    pub(super) moves: Moves,
+}
+
+/// Which way an endpoint's weight last went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Trend {
+    up: bool,
+    turned: Option<Moment>,
+}
+
+/// Moves the weights of serving endpoints towards the plan, within the limits.
+pub(super) fn reweight(
+    endpoints: &mut [Granted],
+    plan: &Plan,
+    assessment: &Assessment,
+    view: &View<'_>,
+    (memory, mesh): (&mut Memory, &mut Mesh),
+) {
+    memory.trends.resize_with(endpoints.len(), Trend::default);
+    let before: Vec<f64> = endpoints.iter().map(|granted| granted.weight).collect();
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        if granted.is_in() && !matches!(granted.state, EndpointState::Ejected { .. }) {
+            wish(granted, plan.endpoints.get(index).map(|w| w.weight), view);
+        }
+    }
+    within_capacity(endpoints, &before, assessment, view);
+    without_reversal(endpoints, &before, view, memory);
+    if largest_change(endpoints, &before) <= DEAD_BAND || too_many(endpoints, view, memory) {
+        keep(endpoints, &before);
+        return;
+    }
+    let moved = within_step(endpoints, &before, assessment, view, (memory, mesh));
+    note(endpoints, &before, view.at, memory);
+    memory.moves.add(view.at, moved);
+    mesh.moves.add(view.at, moved * assessment.load.value());
+}
+
+/// Takes over a wished weight, if it is a number, within the policy's range.
+fn wish(granted: &mut Granted, wished: Option<f64>, view: &View<'_>) {
+    let wished = if adaptive(view) { wished } else { Some(1.0) };
+    let Some(wished) = wished.filter(|weight| weight.is_finite() && *weight >= 0.0) else { return };
+    let balancing = &view.goal.balancing;
+    granted.weight = wished.clamp(balancing.weight_min, balancing.weight_max);
+    if (granted.weight - wished).abs() > 1e-9 {
+        granted.bound.get_or_insert(Bound::WeightRange);
+    }
+}
+
+/// An endpoint that would work above the policy's utilization gains nothing, except when all would.
+fn within_capacity(
+    endpoints: &mut [Granted],
+    before: &[f64],
+    assessment: &Assessment,
+    view: &View<'_>,
+) {
+    let load = assessment.load.value();
+    let predicted = shares(endpoints);
+    let most = |index: usize| {
+        let known = assessment.endpoints.get(index)?.expectation.as_ref()?;
+        let by_capacity = view.goal.guardrails.max_utilization.value() * known.capacity.value();
+        Some(if by_capacity > 0.0 { by_capacity } else { SUSTAINED_MOST * known.sustained.value() })
+    };
+    let above: Vec<bool> = (0..endpoints.len())
+        .map(|index| most(index).is_some_and(|most| load * predicted[index] > most))
+        .collect();
+    let all = endpoints.iter().zip(&above).all(|(granted, above)| !granted.is_in() || *above);
+    if all {
+        return;
+    }
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        if above[index] && granted.is_in() && granted.weight > before[index] {
+            granted.weight = before[index];
+            granted.bound = Some(Bound::Capacity);
+        }
+    }
+}
+
+fn without_reversal(endpoints: &mut [Granted], before: &[f64], view: &View<'_>, memory: &Memory) {
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        let trend = memory.trends[index];
+        let change = log_change(before[index], granted.weight);
+        let turns = change != 0.0 && trend.turned.is_some() && (change > 0.0) != trend.up;
+        let recent = trend.turned.is_some_and(|turned| view.at.since(turned) < REVERSAL);
+        if granted.state == EndpointState::Serving
+            && turns
+            && recent
+            && change.abs() < REVERSAL_LARGE
+            && (granted.weight - 1.0).abs() > 1e-9
+        {
+            granted.weight = before[index];
+            granted.bound = Some(Bound::Reversal);
+        }
+    }
+}
+
+fn log_change(before: f64, after: f64) -> f64 {
+    if before > 0.0 && after > 0.0 { libm::log(after / before) } else { 0.0 }
+}
+
+/// The largest change of ln(weight) of an endpoint that serves. Ramps move at their own pace.
+fn largest_change(endpoints: &[Granted], before: &[f64]) -> f64 {
+    endpoints
+        .iter()
+        .zip(before)
+        .filter(|(granted, _)| granted.is_in())
+        .map(|(granted, &old)| {
+            let to_rest = granted.weight == 1.0 && old != 1.0;
+            let change = log_change(old, granted.weight).abs();
+            if to_rest { change.max(2.0 * DEAD_BAND) } else { change }
+        })
+        .fold(0.0, f64::max)
+}
+
+fn keep(endpoints: &mut [Granted], before: &[f64]) {
+    for (granted, &old) in endpoints.iter_mut().zip(before) {
+        if granted.state == EndpointState::Serving {
+            granted.weight = old;
+        }
+    }
+}
+
+fn too_many(endpoints: &mut [Granted], view: &View<'_>, memory: &mut Memory) -> bool {
+    let Some(most) = view.goal.guardrails.max_changes_per_minute else { return false };
+    while memory.changes.front().is_some_and(|then| view.at.since(*then) >= MINUTE) {
+        memory.changes.pop_front();
+    }
+    let full = memory.changes.len() >= most as usize;
+    if full {
+        for granted in endpoints.iter_mut().filter(|granted| granted.is_in()) {
+            granted.bound.get_or_insert(Bound::Changes);
+        }
+    } else {
+        memory.changes.push_back(view.at);
+    }
+    full
+}
+
+/// Scales the change of serving endpoints to what may still be moved; returns what is moved.
+fn within_step(
+    endpoints: &mut [Granted],
+    before: &[f64],
+    assessment: &Assessment,
+    view: &View<'_>,
+    (memory, mesh): (&Memory, &Mesh),
+) -> f64 {
+    let moved = moved(endpoints, before);
+    let load = assessment.load.value();
+    let own = (MOVED_MOST - memory.moves.within(view.at, MINUTE))
+        .min(view.goal.balancing.max_step.value() - memory.moves.within(view.at, STEP));
+    let mesh_most = (MESH_MOVED_MOST * mesh.load).max(MOVED_MOST * load);
+    let mesh_left = mesh_most - mesh.moves.within(view.at, MINUTE);
+    let by_mesh = if load > 0.0 { mesh_left / load } else { f64::INFINITY };
+    let allowed = own.min(by_mesh).max(0.0);
+    if moved <= allowed {
+        return moved;
+    }
+    let bound = if by_mesh < own { Bound::MeshStep } else { Bound::Step };
+    let wished: Vec<f64> = endpoints.iter().map(|granted| granted.weight).collect();
+    // Shares are not linear in weights, so the part of the way that is allowed is searched for.
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        go(endpoints, before, &wished, middle);
+        if self::moved(endpoints, before) <= allowed { low = middle } else { high = middle }
+    }
+    go(endpoints, before, &wished, low);
+    for (granted, &old) in endpoints.iter_mut().zip(before) {
+        if granted.state == EndpointState::Serving && granted.weight != old {
+            granted.bound = Some(bound);
+        }
+    }
+    self::moved(endpoints, before)
+}
+
+/// Sets serving endpoints to a part of the way from before to the wished weight.
+fn go(endpoints: &mut [Granted], before: &[f64], wished: &[f64], part: f64) {
+    for ((granted, &old), &wished) in endpoints.iter_mut().zip(before).zip(wished) {
+        if granted.state == EndpointState::Serving {
+            granted.weight = old + part * (wished - old);
+        }
+    }
+}
+
+/// Half the sum of absolute changes of the shares of serving endpoints.
+fn moved(endpoints: &[Granted], before: &[f64]) -> f64 {
+    let serving = |granted: &Granted| granted.state == EndpointState::Serving;
+    let pairs = || endpoints.iter().zip(before).filter(|(granted, _)| serving(granted));
+    let (new, old) = pairs().fold((0.0, 0.0), |(n, o), (g, &b)| (n + g.weight, o + b));
+    if new <= 0.0 || old <= 0.0 {
+        return 0.0;
+    }
+    pairs().map(|(granted, &b)| (granted.weight / new - b / old).abs()).sum::<f64>() / 2.0
+}
+
+fn note(endpoints: &[Granted], before: &[f64], at: Moment, memory: &mut Memory) {
+    for (index, granted) in endpoints.iter().enumerate() {
+        let change = log_change(before[index], granted.weight);
+        if change != 0.0 && granted.state == EndpointState::Serving {
+            let trend = &mut memory.trends[index];
+            if trend.turned.is_none() || trend.up != (change > 0.0) {
+                *trend = Trend { up: change > 0.0, turned: Some(at) };
+            }
+        }
+    }
+}
+
+/// Without evidence for long: linearly back to equal weights. `into` is the time since the way
+/// back began.
+pub(super) fn decay(endpoints: &mut [Granted], into: Duration, elapsed: Duration) {
+    let left = stance::DECAY.saturating_sub(into) + elapsed;
+    let part = if left.is_zero() { 1.0 } else { elapsed.as_secs_f64() / left.as_secs_f64() };
+    for granted in endpoints.iter_mut().filter(|granted| granted.is_in()) {
+        granted.weight += part.clamp(0.0, 1.0) * (1.0 - granted.weight);
+        granted.state = EndpointState::Serving;
+    }
+}

@@ -1,0 +1,201 @@
+//! All memory: plain data, so that a journal of observations replays to the same decisions.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Budgets;
+use crate::decision::{Decision, ServiceDecision};
+use crate::goal::{Goal, Goals};
+use crate::history::History;
+use crate::model::Model;
+use crate::names::ServiceId;
+use crate::observation::{Observation, Outcome, ServiceTraffic};
+use crate::topology::{ServiceTopology, Topology};
+use crate::units::Moment;
+use crate::{guard, realise, sampling};
+
+/// Everything that deciding remembers. `M` is the model's memory of one service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State<M> {
+    /// Steps taken.
+    pub sequence: u64,
+    /// When the last step was taken.
+    pub at: Moment,
+    /// Goals in force.
+    pub goals: Goals,
+    /// One per service, in ascending order of id.
+    pub services: Vec<ServiceState<M>>,
+    /// What the guard remembers of the mesh.
+    pub mesh: guard::Mesh,
+    /// Access log sampling.
+    pub sampling: sampling::Memory,
+}
+
+/// What is remembered of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceState<M> {
+    /// What is declared.
+    pub topology: ServiceTopology,
+    /// What is wanted.
+    pub goal: Goal,
+    /// What was seen lately.
+    pub history: History,
+    /// The model's own.
+    pub memory: M,
+    /// The guard's.
+    pub guard: guard::Memory,
+    /// The realiser's.
+    pub realised: realise::Memory,
+    /// The objectives' budgets.
+    pub budgets: Budgets,
+    /// When this service was last decided.
+    pub decided: Option<Moment>,
+    /// The last decision.
+    pub last: Option<ServiceDecision>,
+}
+
+impl<M: Clone + Default> State<M> {
+    /// Takes in what was seen; returns the time since the last step.
+    pub(crate) fn absorb<D>(&mut self, observation: &Observation, model: &D) -> Duration
+    where
+        D: Model<Memory = M>,
+    {
+        let elapsed =
+            if self.sequence == 0 { Duration::from_secs(1) } else { observation.at.since(self.at) };
+        self.sequence += 1;
+        self.at = self.at.max(observation.at);
+        if let Some(goals) = &observation.goals {
+            self.goals = goals.clone();
+        }
+        if let Some(topology) = &observation.topology {
+            self.follow(topology, model);
+        }
+        for service in &mut self.services {
+            if observation.goals.is_some() || service.decided.is_none() {
+                service.steer(&self.goals);
+            }
+            let traffic = traffic_of(observation, &service.topology.service);
+            service.history.absorb(self.at, service.topology.endpoints.len(), traffic);
+            service.budgets.absorb(self.at, &service.goal, traffic);
+        }
+        self.absorb_receipts(observation);
+        let load = self.load();
+        self.mesh.load = load.unwrap_or(0.0);
+        self.sampling.absorb(&observation.logs, load, observation.log_budget);
+        elapsed
+    }
+
+    fn absorb_receipts(&mut self, observation: &Observation) {
+        for receipt in &observation.receipts {
+            if let Ok(at) = self.find(&receipt.service) {
+                let refused = match receipt.outcome {
+                    Outcome::Taken => false,
+                    Outcome::Refused(_) => true,
+                    Outcome::Silent => continue,
+                };
+                self.services[at].guard.answered(&receipt.node, refused);
+            }
+        }
+    }
+
+    /// Requests per second of all services over their newest windows.
+    fn load(&self) -> Option<f64> {
+        let newest = self.services.iter().filter_map(|s| s.history.newest_first().next());
+        newest
+            .map(|window| {
+                window.rows.iter().flatten().filter_map(crate::observation::Row::rate).sum()
+            })
+            .reduce(|a: f64, b: f64| a + b)
+    }
+
+    fn find(&self, service: &ServiceId) -> Result<usize, usize> {
+        self.services.binary_search_by(|state| state.topology.service.cmp(service))
+    }
+
+    fn follow<D: Model<Memory = M>>(&mut self, topology: &Topology, model: &D) {
+        let mut old = core::mem::take(&mut self.services);
+        for declared in &topology.services {
+            let known = old.iter().position(|state| state.topology.service == declared.service);
+            let mut service = match known {
+                Some(index) => old.swap_remove(index),
+                None => ServiceState::new(declared.service.clone(), declared.counts),
+            };
+            service.declare(declared, self.at, model);
+            self.services.push(service);
+        }
+        self.services.sort_by(|a, b| a.topology.service.cmp(&b.topology.service));
+    }
+
+    pub(crate) fn remember(&mut self, decision: &Decision) {
+        for (service, decided) in self.services.iter_mut().zip(&decision.services) {
+            service.last = Some(decided.clone());
+        }
+    }
+}
+
+fn traffic_of<'a>(observation: &'a Observation, service: &ServiceId) -> Option<&'a ServiceTraffic> {
+    let traffic = &observation.traffic;
+    let at = traffic.binary_search_by(|traffic| traffic.service.cmp(service)).ok()?;
+    traffic.get(at)
+}
+
+impl<M: Clone + Default> ServiceState<M> {
+    fn new(service: ServiceId, counts: crate::observation::Source) -> Self {
+        Self {
+            goal: Goal::of_unclaimed(service.clone()),
+            topology: ServiceTopology {
+                service,
+                endpoints: Vec::new(),
+                clusters: Vec::new(),
+                counts,
+            },
+            history: History::default(),
+            memory: M::default(),
+            guard: guard::Memory::default(),
+            realised: realise::Memory::default(),
+            budgets: Budgets::default(),
+            decided: None,
+            last: None,
+        }
+    }
+
+    /// The last decision, as long as the policy's interval has not passed.
+    pub(crate) fn not_due(&self, at: Moment) -> Option<ServiceDecision> {
+        let interval = self.goal.evaluation.interval?;
+        let decided = self.decided?;
+        let same = self.last.as_ref()?;
+        let unchanged = same.endpoints.len() == self.topology.endpoints.len();
+        (unchanged && at.since(decided) < interval)
+            .then(|| ServiceDecision { moved: crate::units::Ratio::ZERO, ..same.clone() })
+    }
+
+    fn steer(&mut self, goals: &Goals) {
+        let service = &self.topology.service;
+        self.goal =
+            goals.of(service).cloned().unwrap_or_else(|| Goal::of_unclaimed(service.clone()));
+        self.budgets.follow(&self.goal);
+    }
+
+    fn declare<D>(&mut self, declared: &ServiceTopology, at: Moment, model: &D)
+    where
+        D: Model<Memory = M>,
+    {
+        let addresses = |topology: &ServiceTopology| -> Vec<_> {
+            topology.endpoints.iter().map(|endpoint| endpoint.address.clone()).collect()
+        };
+        if addresses(declared) != addresses(&self.topology) {
+            let from: Vec<Option<usize>> = declared
+                .endpoints
+                .iter()
+                .map(|endpoint| self.topology.index_of(&endpoint.address))
+                .collect();
+            self.history.remap(&from);
+            model.remap(&mut self.memory, &from);
+            self.guard.remap(&from, at, self.goal.balancing.slow_start);
+            self.realised.remap(&from);
+        }
+        self.topology = declared.clone();
+    }
+}
