@@ -16,6 +16,7 @@ use weir_engine::units::Moment;
 pub mod status;
 pub mod http;
 pub mod counters;
+pub mod histogram;
 // Sources that Weir asks.
 pub mod exposition;
 pub mod scrape;
@@ -25,6 +26,9 @@ pub mod load_reports;
 pub mod access_log;
 pub mod admin;
 pub mod endpoints;
+
+#[cfg(test)]
+mod testing;
 
 /// The shell's clock. Time is a parameter: nothing in this crate reads a clock of its own.
 pub type Now = Arc<dyn Fn() -> Moment + Send + Sync>;
