@@ -50,9 +50,10 @@ impl Budgets {
             .iter()
             .map(|objective| {
                 let known = old.iter_mut().find(|budget| budget.name == objective.name);
-                known
-                    .map(core::mem::take)
-                    .unwrap_or_else(|| Budget { name: objective.name.clone(), ..Budget::default() })
+                known.map_or_else(
+                    || Budget { name: objective.name.clone(), ..Budget::default() },
+                    core::mem::take,
+                )
             })
             .collect();
     }

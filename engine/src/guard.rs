@@ -181,7 +181,7 @@ fn settled(stance: Stance, endpoints: &[Granted]) -> Stance {
             });
             if equal { Stance::Resting } else { Stance::Steering }
         }
-        held => held,
+        Stance::Holding(_) | Stance::Decaying { .. } => stance,
     }
 }
 

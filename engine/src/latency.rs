@@ -114,6 +114,8 @@ impl Latency {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small ranks")]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -113,7 +113,7 @@ fn wish(granted: &mut Granted, wished: Option<f64>, view: &View<'_>) {
     let Some(wished) = wished.filter(|weight| weight.is_finite() && *weight >= 0.0) else { return };
     let balancing = &view.goal.balancing;
     granted.weight = wished.clamp(balancing.weight_min, balancing.weight_max);
-    if (granted.weight - wished).abs() > 1e-9 {
+    if !same(granted.weight, wished) {
         granted.bound.get_or_insert(Bound::WeightRange);
     }
 }
@@ -157,7 +157,7 @@ fn without_reversal(endpoints: &mut [Granted], before: &[f64], view: &View<'_>, 
             && turns
             && recent
             && change.abs() < REVERSAL_LARGE
-            && (granted.weight - 1.0).abs() > 1e-9
+            && !same(granted.weight, 1.0)
         {
             granted.weight = before[index];
             granted.bound = Some(Bound::Reversal);
@@ -169,6 +169,10 @@ fn log_change(before: f64, after: f64) -> f64 {
     if before > 0.0 && after > 0.0 { libm::log(after / before) } else { 0.0 }
 }
 
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
 /// The largest change of ln(weight) of an endpoint that serves. Ramps move at their own pace.
 fn largest_change(endpoints: &[Granted], before: &[f64]) -> f64 {
     endpoints
@@ -176,7 +180,7 @@ fn largest_change(endpoints: &[Granted], before: &[f64]) -> f64 {
         .zip(before)
         .filter(|(granted, _)| granted.is_in())
         .map(|(granted, &old)| {
-            let to_rest = granted.weight == 1.0 && old != 1.0;
+            let to_rest = same(granted.weight, 1.0) && !same(old, 1.0);
             let change = log_change(old, granted.weight).abs();
             if to_rest { change.max(2.0 * DEAD_BAND) } else { change }
         })
@@ -231,13 +235,13 @@ fn within_step(
     // Shares are not linear in weights, so the part of the way that is allowed is searched for.
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..HALVINGS {
-        let middle = (low + high) / 2.0;
+        let middle = f64::midpoint(low, high);
         go(endpoints, before, &wished, middle);
         if self::moved(endpoints, before) <= allowed { low = middle } else { high = middle }
     }
     go(endpoints, before, &wished, low);
     for (granted, &old) in endpoints.iter_mut().zip(before) {
-        if granted.state == EndpointState::Serving && granted.weight != old {
+        if granted.state == EndpointState::Serving && !same(granted.weight, old) {
             granted.bound = Some(bound);
         }
     }

@@ -1,3 +1,11 @@
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    clippy::needless_pass_by_value,
+    reason = "small made-up numbers"
+)]
+
 use alloc::vec::Vec;
 use core::time::Duration;
 

@@ -73,7 +73,7 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) {
     let mut moves = 0.0;
     for (place, part) in places.iter_mut().zip(parts) {
         // A host that the proxies do not know yet loses nothing by a move.
-        let free = !place.known;
+        let free = !place.known && part.passing;
         place.known = true;
         if place.wanted == place.lane {
             continue;

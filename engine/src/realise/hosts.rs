@@ -50,7 +50,9 @@ pub fn host_shares(
     }
     let sum: f64 = shares.iter().sum();
     if sum > 0.0 {
-        shares.iter_mut().for_each(|share| *share /= sum);
+        for share in &mut shares {
+            *share /= sum;
+        }
     }
     (shares, panicking)
 }
