@@ -5,7 +5,7 @@
 //! that a decision may need later (least request for equal shares, locality weights for classes),
 //! and nothing in them depends on a decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
@@ -118,7 +118,7 @@ pub fn cluster(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
             .per_endpoint_stats
             .then(|| TrackClusterStats { per_endpoint_stats: true, ..Default::default() }),
         typed_extension_protocol_options: match settings.protocol {
-            UpstreamProtocol::Http1 => Default::default(),
+            UpstreamProtocol::Http1 => HashMap::new(),
             UpstreamProtocol::Http2 => [(HTTP_OPTIONS.to_owned(), any(&http2()))].into(),
         },
         ..Default::default()
@@ -159,7 +159,10 @@ fn http2() -> HttpProtocolOptions {
 }
 
 fn any<M: Message + Name>(message: &M) -> Any {
-    Any { type_url: format!("type.googleapis.com/{}", M::full_name()), value: message.encode_to_vec() }
+    Any {
+        type_url: format!("type.googleapis.com/{}", M::full_name()),
+        value: message.encode_to_vec(),
+    }
 }
 
 fn duration(value: Duration) -> proto::Duration {

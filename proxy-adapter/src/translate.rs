@@ -1,1 +1,228 @@
-//! To be written.
+//! A decision in proxies' words: endpoints, runtime layers and Weir's own clusters.
+//!
+//! Pure, and the same bytes for the same content whatever the decision's number: the version of a
+//! resource is a hash of its bytes, so a decision that changes nothing pushes nothing. Everything
+//! is checked by [`validate`] on its way; what fails is withheld and said, and
+//! [`Translation::over`] lets the last good one stand, because leaving a resource out would tell
+//! proxies to delete it.
+
+use std::fmt;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use weir_engine::decision::{Decision, Realisation, Sampling};
+use weir_engine::names::{ClusterName, Node, ServiceId};
+use weir_engine::topology::{ServiceTopology, Topology};
+
+use crate::native::{self, Native};
+use crate::resource::{Resource, Snapshot, TypeUrl};
+use crate::validate::{self, Fault};
+
+mod assignment;
+mod runtime;
+
+pub use runtime::{ACCESS_LOG_PERCENT, RUNTIME_LAYER};
+
+/// What became of a decision.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Translation {
+    /// What proxies should have.
+    pub snapshot: Snapshot,
+    /// What is missing in it, and why.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A resource that is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Its type.
+    pub kind: TypeUrl,
+    /// Its name.
+    pub name: String,
+    /// The node that it is for; none: every node.
+    pub node: Option<Node>,
+    /// The service that it belongs to, if it belongs to one.
+    pub service: Option<ServiceId>,
+    /// Why.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            TypeUrl::Cluster => "cluster",
+            TypeUrl::Endpoints => "the endpoints of cluster",
+            TypeUrl::Listener => "listener",
+            TypeUrl::Route => "route configuration",
+            TypeUrl::Runtime => "runtime layer",
+        };
+        write!(f, "withheld {kind} {:?}", self.name)?;
+        if let Some(node) = &self.node {
+            write!(f, " of node {:?}", node.as_str())?;
+        }
+        write!(f, ": {}", self.fault)
+    }
+}
+
+/// Translates a decision. `topology` is the one that the decision was taken on.
+pub fn translate(decision: &Decision, topology: &Topology, native: &Native) -> Translation {
+    let mut translation = Translation::default();
+    for decided in &decision.services {
+        let declared = find(topology, &decided.service);
+        for realisation in &decided.realisations {
+            let owner = Owner { service: &decided.service, decision: decision.sequence };
+            translation.add_realisation(realisation, declared, owner);
+        }
+    }
+    for declared in &topology.services {
+        translation.add_undecided(declared, decision.sequence);
+    }
+    for (name, settings) in &native.clusters {
+        translation.add_cluster(native::cluster(name, settings));
+    }
+    for sampling in &decision.sampling {
+        translation.add_sampling(sampling);
+    }
+    translation
+}
+
+fn find<'a>(topology: &'a Topology, service: &ServiceId) -> Option<&'a ServiceTopology> {
+    let at = topology.services.binary_search_by(|declared| declared.service.cmp(service)).ok()?;
+    topology.services.get(at)
+}
+
+/// What a resource belongs to.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    service: &'a ServiceId,
+    decision: u64,
+}
+
+impl Translation {
+    /// The snapshot with the last good resource wherever one is withheld now.
+    #[must_use]
+    pub fn over(&self, last: &Snapshot) -> Snapshot {
+        let mut snapshot = self.snapshot.clone();
+        for withheld in &self.withheld {
+            let types = match &withheld.node {
+                None => Some(&last.types),
+                Some(node) => last.per_node.get(node),
+            };
+            let Some(good) = types.and_then(|t| t.get(&withheld.kind)?.get(&*withheld.name)) else {
+                continue;
+            };
+            let types = match &withheld.node {
+                None => &mut snapshot.types,
+                Some(node) => snapshot.per_node.entry(node.clone()).or_default(),
+            };
+            let named = types.entry(withheld.kind).or_default();
+            named.entry(good.name.clone()).or_insert_with(|| good.clone());
+        }
+        snapshot
+    }
+
+    fn add_realisation(
+        &mut self,
+        realisation: &Realisation,
+        declared: Option<&ServiceTopology>,
+        owner: Owner<'_>,
+    ) {
+        let built = assignment::build(realisation, declared);
+        for cluster in &realisation.clusters {
+            let checked = built.clone().and_then(|mut message| {
+                message.cluster_name = cluster.to_string();
+                validate::assignment(&message, cluster.as_str())?;
+                if self.has(TypeUrl::Endpoints, cluster) {
+                    return Err(Fault::ClusterTwice);
+                }
+                Ok(message)
+            });
+            self.add_endpoints(cluster, checked, owner);
+        }
+    }
+
+    /// Answers for the clusters of a service that the decision leaves out. No endpoint is an
+    /// answer where none is declared: silence would let a proxy wait for 15 s.
+    fn add_undecided(&mut self, declared: &ServiceTopology, decision: u64) {
+        let owner = Owner { service: &declared.service, decision };
+        for cluster in declared.clusters.iter().map(|cluster| &cluster.name) {
+            let known = |withheld: &Withheld| {
+                withheld.kind == TypeUrl::Endpoints && withheld.name == cluster.as_str()
+            };
+            if self.has(TypeUrl::Endpoints, cluster) || self.withheld.iter().any(known) {
+                continue;
+            }
+            let message = if declared.endpoints.is_empty() {
+                Ok(assignment::empty(cluster))
+            } else {
+                Err(Fault::NotDecided)
+            };
+            self.add_endpoints(cluster, message, owner);
+        }
+    }
+
+    fn add_endpoints(
+        &mut self,
+        cluster: &ClusterName,
+        checked: Result<ClusterLoadAssignment, Fault>,
+        owner: Owner<'_>,
+    ) {
+        match checked {
+            Ok(message) => {
+                let resource = Resource::new(cluster.as_str(), &message)
+                    .deciding(owner.decision, owner.service.clone());
+                self.snapshot.insert(TypeUrl::Endpoints, resource);
+            }
+            Err(fault) => self.withheld.push(Withheld {
+                kind: TypeUrl::Endpoints,
+                name: cluster.to_string(),
+                node: None,
+                service: Some(owner.service.clone()),
+                fault,
+            }),
+        }
+    }
+
+    fn add_cluster(&mut self, message: Cluster) {
+        let name = ClusterName::from(message.name.as_str());
+        let checked = validate::cluster(&message).and_then(|()| {
+            let answered = self.has(TypeUrl::Endpoints, &name);
+            if answered { Ok(()) } else { Err(Fault::WithoutEndpoints) }
+        });
+        match checked {
+            Ok(()) => {
+                self.snapshot.insert(TypeUrl::Cluster, Resource::new(&message.name, &message));
+            }
+            Err(fault) => self.withheld.push(Withheld {
+                kind: TypeUrl::Cluster,
+                name: message.name,
+                node: None,
+                service: None,
+                fault,
+            }),
+        }
+    }
+
+    fn add_sampling(&mut self, sampling: &Sampling) {
+        match runtime::layer(sampling) {
+            Ok(layer) => {
+                let resource = Resource::new(RUNTIME_LAYER, &layer);
+                self.snapshot.insert_for(&sampling.node, TypeUrl::Runtime, resource);
+            }
+            Err(fault) => self.withheld.push(Withheld {
+                kind: TypeUrl::Runtime,
+                name: RUNTIME_LAYER.to_owned(),
+                node: Some(sampling.node.clone()),
+                service: None,
+                fault,
+            }),
+        }
+    }
+
+    fn has(&self, kind: TypeUrl, name: &ClusterName) -> bool {
+        self.snapshot.types.get(&kind).is_some_and(|named| named.contains_key(name.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! A realisation as a `ClusterLoadAssignment`.
+//!
+//! Everything at priority 0, the overprovisioning factor at its default (the engine counts on
+//! 1.4), and never `endpoint_stale_after`: it turns Weir's absence into an outage.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{self as core, HealthStatus, SocketAddress};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
+};
+use envoy_types::pb::google::protobuf::UInt32Value;
+use weir_engine::decision::{Group, Health, Member, Realisation};
+use weir_engine::names::{Address, ClusterName, Locality};
+use weir_engine::topology::ServiceTopology;
+
+use crate::validate::Fault;
+
+/// The assignment, still without the name of a cluster. Refused if its endpoints are not those
+/// that are declared.
+pub(super) fn build(
+    realisation: &Realisation,
+    declared: Option<&ServiceTopology>,
+) -> Result<ClusterLoadAssignment, Fault> {
+    complete(realisation, declared)?;
+    // A class without a member is no locality that a proxy could use.
+    let groups = realisation.groups.iter().filter(|group| !group.members.is_empty());
+    let endpoints = groups.map(locality).collect::<Result<_, _>>()?;
+    Ok(ClusterLoadAssignment { endpoints, ..Default::default() })
+}
+
+/// The answer for a service that has no endpoint.
+pub(super) fn empty(cluster: &ClusterName) -> ClusterLoadAssignment {
+    ClusterLoadAssignment { cluster_name: cluster.to_string(), ..Default::default() }
+}
+
+/// Whether the realisation has every declared endpoint that may take traffic, and no other.
+fn complete(realisation: &Realisation, declared: Option<&ServiceTopology>) -> Result<(), Fault> {
+    let declared = declared.map_or(&[][..], |service| &service.endpoints);
+    let members = realisation.groups.iter().flat_map(|group| &group.members);
+    let sent: BTreeSet<&Address> = members.map(|member| &member.address).collect();
+    if sent.is_empty() && !declared.is_empty() {
+        return Err(Fault::Empty { declared: declared.len() });
+    }
+    let known: BTreeSet<&Address> = declared.iter().map(|endpoint| &endpoint.address).collect();
+    if let Some(foreign) = sent.difference(&known).next() {
+        return Err(Fault::Undeclared(foreign.to_string()));
+    }
+    match declared.iter().find(|endpoint| endpoint.ready && !sent.contains(&endpoint.address)) {
+        Some(missing) => Err(Fault::Missing(missing.address.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn locality(group: &Group) -> Result<LocalityLbEndpoints, Fault> {
+    Ok(LocalityLbEndpoints {
+        locality: Some(place(&group.locality)),
+        load_balancing_weight: Some(UInt32Value { value: group.weight.get() }),
+        lb_endpoints: group.members.iter().map(endpoint).collect::<Result<_, _>>()?,
+        ..Default::default()
+    })
+}
+
+fn place(locality: &Locality) -> core::Locality {
+    core::Locality {
+        region: locality.region.to_string(),
+        zone: locality.zone.to_string(),
+        sub_zone: locality.sub_zone.to_string(),
+    }
+}
+
+fn endpoint(member: &Member) -> Result<LbEndpoint, Fault> {
+    let health = match member.health {
+        Health::Healthy => HealthStatus::Healthy,
+        Health::Unhealthy => HealthStatus::Unhealthy,
+        Health::Draining => HealthStatus::Draining,
+    };
+    Ok(LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: Some(socket(&member.address)?),
+            ..Default::default()
+        })),
+        health_status: health.into(),
+        load_balancing_weight: Some(UInt32Value { value: member.weight.get() }),
+        ..Default::default()
+    })
+}
+
+fn socket(address: &Address) -> Result<core::Address, Fault> {
+    let refused = || Fault::NotAnAddress(address.to_string());
+    let parsed: SocketAddr = address.as_str().parse().map_err(|_| refused())?;
+    if matches!(parsed, SocketAddr::V6(v6) if v6.scope_id() != 0) {
+        return Err(refused()); // A scope means nothing on another machine.
+    }
+    let socket = SocketAddress {
+        address: parsed.ip().to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(parsed.port().into())),
+        ..Default::default()
+    };
+    Ok(core::Address { address: Some(core::address::Address::SocketAddress(socket)) })
+}
