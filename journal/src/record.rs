@@ -1,0 +1,54 @@
+//! What stands in a journal.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use weir_engine::decision::{Decision, ServiceDecision};
+use weir_engine::observation::Observation;
+use weir_engine::units::Moment;
+
+/// One entry. Variants and fields are only ever added at the end: older journals stay readable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A segment begins: who writes, and the whole state before the next step.
+    Opened {
+        /// When.
+        at: Moment,
+        /// The build that decides from here on.
+        build: String,
+        /// The model that judges and shares.
+        model: String,
+        /// The engine's state, as postcard.
+        state: Vec<u8>,
+    },
+    /// One step.
+    Step(Box<Step>),
+    /// The process ended in order.
+    Closed {
+        /// When.
+        at: Moment,
+    },
+}
+
+/// What went into a step and what came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Everything seen.
+    pub observation: Observation,
+    /// The digest of the whole decision: a replay must reproduce it.
+    pub decision: [u8; 16],
+    /// The decisions of the services for which something changed.
+    pub changed: Vec<ServiceDecision>,
+}
+
+/// The first half of the SHA-256 of a decision's bytes.
+///
+/// # Panics
+///
+/// Never: a decision is plain data, which postcard always encodes.
+pub fn digest(decision: &Decision) -> [u8; 16] {
+    let bytes = postcard::to_allocvec(decision).expect("a decision is plain data");
+    let hash = Sha256::digest(&bytes);
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
