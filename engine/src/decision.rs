@@ -93,6 +93,8 @@ pub enum Stance {
 pub enum Hold {
     /// The policy is suspended.
     Suspended,
+    /// The journal cannot be written: what could not be explained is not done.
+    Unrecorded,
     /// No fresh evidence.
     Stale {
         /// For how long.

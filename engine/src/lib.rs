@@ -45,10 +45,11 @@ pub fn decide<M: Model>(
     model: &M,
 ) -> Decision {
     let elapsed = state.absorb(observation, model);
+    let step = Step { at: state.at, elapsed, unrecorded: observation.unrecorded };
     let at = state.at;
     let mesh = &mut state.mesh;
     let services = state.services.iter_mut();
-    let services = services.map(|service| decide_service(service, mesh, at, elapsed, model));
+    let services = services.map(|service| decide_service(service, mesh, step, model));
     let decision = Decision {
         sequence: state.sequence,
         at,
@@ -59,13 +60,21 @@ pub fn decide<M: Model>(
     decision
 }
 
+/// What all services of a step share.
+#[derive(Clone, Copy)]
+struct Step {
+    at: Moment,
+    elapsed: Duration,
+    unrecorded: bool,
+}
+
 fn decide_service<M: Model>(
     service: &mut ServiceState<M::Memory>,
     mesh: &mut Mesh,
-    at: Moment,
-    elapsed: Duration,
+    step: Step,
     model: &M,
 ) -> ServiceDecision {
+    let Step { at, elapsed, unrecorded } = step;
     if let Some(last) = service.not_due(at) {
         return last;
     }
@@ -77,6 +86,7 @@ fn decide_service<M: Model>(
         goal: &service.goal,
         history: &service.history,
         standings: &standings,
+        unrecorded,
     };
     let assessment = model.assess(&view, &mut service.memory);
     let plan = model.share(&view, &assessment, &mut service.memory);

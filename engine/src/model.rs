@@ -48,6 +48,8 @@ pub struct View<'a> {
     pub history: &'a History,
     /// What is in force, one per endpoint.
     pub standings: &'a [Standing],
+    /// Whether the last step could not be recorded.
+    pub unrecorded: bool,
 }
 
 /// How an endpoint stands after the last decision.

@@ -109,6 +109,9 @@ pub struct Observation {
     pub logs: Vec<LogVolume>,
     /// Access log entries per second that all nodes together may send, if it changed.
     pub log_budget: Option<u32>,
+    /// Whether the last step could not be recorded (a full disk): what cannot be explained
+    /// afterwards is not decided.
+    pub unrecorded: bool,
 }
 
 /// One service's telemetry, pooled over clients.

@@ -146,6 +146,9 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suspended => f.write_str("the policy is suspended"),
+            Self::Unrecorded => f.write_str(
+                "the journal cannot be written: what could not be explained is not done",
+            ),
             Self::Stale { age } => write!(f, "no fresh telemetry for {}", Span(*age)),
             Self::Quorum { covered, endpoints, requests, needed } => write!(
                 f,

@@ -31,6 +31,9 @@ pub(super) fn stance(assessment: &Assessment, view: &View<'_>, memory: &mut Memo
     if view.goal.suspended {
         return Stance::Holding(Hold::Suspended);
     }
+    if view.unrecorded {
+        return Stance::Holding(Hold::Unrecorded);
+    }
     if let Some(stale) = stale(view, memory) {
         return stale;
     }

@@ -30,6 +30,7 @@ struct Service {
     memory: Memory,
     mesh: Mesh,
     at: Moment,
+    unrecorded: bool,
 }
 
 impl Service {
@@ -60,6 +61,7 @@ impl Service {
             memory,
             mesh: Mesh { load: 1_000.0, ..Mesh::default() },
             at: Moment::from_millis(1_000_000),
+            unrecorded: false,
         }
     }
 
@@ -99,6 +101,7 @@ impl Service {
             goal: &self.goal,
             history: &self.history,
             standings: &standings,
+            unrecorded: self.unrecorded,
         };
         allow(plan, assessment, &view, &mut self.memory, &mut self.mesh)
     }
@@ -326,6 +329,15 @@ fn a_suspended_policy_changes_nothing() {
     let allowed = service.seconds(20, &plan(&weights, &[1]), &judged(10, &[1], 300.0));
     assert_eq!(allowed.stance, Stance::Holding(Hold::Suspended));
     assert!(allowed.endpoints.iter().all(|e| e.weight == 1.0 && e.is_in()));
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_done() {
+    let mut service = Service::of(10);
+    service.unrecorded = true;
+    let allowed = service.step(&plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
+    assert_eq!(allowed.stance, Stance::Holding(Hold::Unrecorded));
+    assert_eq!(out(&allowed), [0_usize; 0]);
 }
 
 #[test]
