@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(found("n2", "own"), None);
         let names = |node: &str| {
             let node = Node::from(node);
-            snapshot.names(&node, TypeUrl::Runtime).map(|n| n.to_string()).collect::<Vec<_>>()
+            snapshot.names(&node, TypeUrl::Runtime).map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names("n1"), ["weir", "own"]);
         assert_eq!(names("n2"), ["weir"]);
