@@ -1,0 +1,392 @@
+//! From the file as written to a configuration without doubts; all problems at once.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use weir_engine::names::{ClusterName, ServiceId};
+use weir_engine::observation::Source as Counts;
+use weir_engine::topology::{BalancerPolicy, ClientKind, ClusterForm};
+use weir_engine::units::Ratio;
+use weir_policies::problem::{Code, Problem};
+use weir_policies::reader::At;
+use weir_policies::source::{Finding, Source, Span};
+
+use super::{
+    Config, Endpoints, Given, Origin, Preset, PrometheusConfig, ScrapeConfig, Service,
+    SourceConfig, file, secrets,
+};
+use crate::store::journal;
+
+const XDS_PORT: u16 = 18_010;
+const API_PORT: u16 = 9_980;
+const METRICS_PORT: u16 = 9_981;
+
+/// A tick is no shorter: load reports come once a second at most, and every step costs a push.
+const TICK_MIN: Duration = Duration::from_millis(100);
+/// Nor longer: past it evidence is stale before it is used.
+const TICK_MAX: Duration = Duration::from_secs(60);
+/// Proxies report no faster.
+const REPORTS_MIN: Duration = Duration::from_secs(1);
+
+/// A check under way: the file, and what was found.
+pub(super) struct Check<'a> {
+    source: Source<'a>,
+    pub(super) folder: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn refuse(&mut self, span: Span, field: &str, (code, what, mend): (Code, String, &str)) {
+        let finding = Finding { span, field: field.to_owned(), code, what, mend: mend.to_owned() };
+        self.problems.push(self.source.problem(finding));
+    }
+
+    fn wrong(&mut self, span: Span, field: &str, what: String, mend: &str) {
+        self.refuse(span, field, (Code::WrongValue, what, mend));
+    }
+
+    /// What a file named in the configuration contains.
+    pub(super) fn file<T>(
+        &mut self,
+        read: std::io::Result<T>,
+        path: &Path,
+        span: Span,
+    ) -> Option<T> {
+        match read {
+            Ok(content) => Some(content),
+            Err(cause) => {
+                let what = format!("{} cannot be read: {cause}", path.display());
+                self.wrong(span, "", what, "name a file that this user may read");
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, text: Option<&At<String>>, field: &str, default: Duration) -> Duration {
+        let Some(text) = text else { return default };
+        parse_duration(&text.value).unwrap_or_else(|| {
+            let what = format!("{:?} is no duration", text.value);
+            self.wrong(text.span, field, what, "write it as 500ms, 1s or 1m30s");
+            default
+        })
+    }
+}
+
+/// A Gateway API duration: `1s`, `500ms`, `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    if text.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| (1..=5).contains(at))?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, length) = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
+            .into_iter()
+            .find(|(unit, _)| rest.starts_with(unit))?;
+        sum += Duration::from_millis(number * length);
+        rest = &rest[unit.len()..];
+    }
+    Some(sum)
+}
+
+pub(super) fn config(
+    file: file::File,
+    path: &Path,
+    bytes: &[u8],
+    given: Given,
+) -> Result<Config, Vec<Problem>> {
+    let shown = path.display().to_string();
+    let text = String::from_utf8_lossy(bytes);
+    let mut check = Check {
+        source: Source { path: &shown, text: &text },
+        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+        problems: Vec::new(),
+    };
+    let mut origins = std::collections::BTreeMap::new();
+    let here = || Origin::File(path.to_owned());
+    let mut settle = |name: &'static str, origin: Origin| drop(origins.insert(name, origin));
+    let sources = sources(file.sources, &mut check);
+    let counts = counts(&sources);
+    let mut address =
+        |name, given: Option<(SocketAddr, Origin)>, written: Option<At<String>>, port| {
+            let from_file = written.as_ref().and_then(|written| socket(written, name, &mut check));
+            let (address, origin) = given
+                .or_else(|| from_file.map(|address| (address, here())))
+                .unwrap_or((SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Origin::Default));
+            settle(name, origin);
+            address
+        };
+    let xds = address("listen.xds", given.xds, file.listen.xds, XDS_PORT);
+    let api = address("listen.api", given.api, file.listen.api, API_PORT);
+    let metrics = address("listen.metrics", given.metrics, file.listen.metrics, METRICS_PORT);
+    let folder = check.folder.clone();
+    let (data_dir, origin) = given
+        .data_dir
+        .or_else(|| file.data_dir.map(|dir| (folder.join(dir), here())))
+        .unwrap_or((PathBuf::from("weir-data"), Origin::Default));
+    settle("data_dir", origin);
+    let (policies, origin) = given
+        .policies
+        .or_else(|| file.policies.map(|dir| (folder.join(dir), here())))
+        .map_or((None, Origin::Default), |(dir, origin)| (Some(dir), origin));
+    settle("policies", origin);
+    let written = file.tick.is_some();
+    let from_file = check.duration(file.tick.as_ref(), "tick", Duration::from_secs(1));
+    let (tick, origin) =
+        given.tick.unwrap_or((from_file, if written { here() } else { Origin::Default }));
+    settle("tick", origin);
+    if !(TICK_MIN..=TICK_MAX).contains(&tick) {
+        let span = file.tick.as_ref().map_or(Span { start: 0, end: 0 }, |tick| tick.span);
+        let what = format!("a tick of {tick:?} is outside {TICK_MIN:?} to {TICK_MAX:?}");
+        check.wrong(span, "tick", what, "write a tick between 100ms and 60s; 1s suits most");
+    }
+    let config = Config {
+        xds,
+        api,
+        metrics,
+        data_dir,
+        journal_max: journal_max(file.journal.max_mib, &mut check),
+        tick,
+        policies,
+        services: services(file.services, counts, &mut check),
+        sources,
+        origins,
+    };
+    if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
+}
+
+fn socket(written: &At<String>, field: &str, check: &mut Check<'_>) -> Option<SocketAddr> {
+    let parsed = written.value.parse().ok();
+    if parsed.is_none() {
+        let what = format!("{:?} is no address with a port", written.value);
+        check.wrong(written.span, field, what, "write 127.0.0.1:18010 or [::1]:18010");
+    }
+    parsed
+}
+
+fn journal_max(written: Option<At<u64>>, check: &mut Check<'_>) -> u64 {
+    const MIB_MIN: u64 = 32;
+    let Some(mib) = written else { return journal::TOTAL_MAX };
+    if mib.value < MIB_MIN {
+        let what = format!("{} MiB are too little for a journal", mib.value);
+        check.wrong(mib.span, "journal.max_mib", what, "give it at least 32");
+    }
+    mib.value.max(MIB_MIN).saturating_mul(1 << 20)
+}
+
+/// Whose counts are believed: pushed ones before scraped ones before Prometheus' ones.
+fn counts(sources: &[SourceConfig]) -> Counts {
+    let rank = |source: &SourceConfig| match source {
+        SourceConfig::Push { .. } => Counts::LoadReport,
+        SourceConfig::Scrape(_) => Counts::Scrape,
+        SourceConfig::Prometheus(_) => Counts::Prometheus,
+    };
+    sources.iter().map(rank).min().unwrap_or(Counts::LoadReport)
+}
+
+fn services(entries: Vec<file::Service>, counts: Counts, check: &mut Check<'_>) -> Vec<Service> {
+    let mut ids = BTreeSet::new();
+    let mut clusters = BTreeSet::new();
+    let mut services = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let field = format!("services[{index}]");
+        let span = entry.name.span;
+        let service = service(entry, &field, counts, check);
+        if !ids.insert(service.id.clone()) {
+            let what = format!("service {} stands twice", service.id);
+            check.refuse(span, &field, (Code::DuplicateName, what, "merge the two entries"));
+        }
+        for cluster in &service.clusters {
+            if !clusters.insert(cluster.clone()) {
+                let what = format!("cluster {cluster} leads to two services");
+                let mend = "name each cluster once: its requests belong to one service";
+                check.refuse(span, &field, (Code::DuplicateName, what, mend));
+            }
+        }
+        services.push(service);
+    }
+    services.sort_by(|a, b| a.id.cmp(&b.id));
+    services
+}
+
+fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<'_>) -> Service {
+    let namespace = entry.namespace.as_ref().map_or("default", |name| name.value.as_str());
+    for name in entry.namespace.iter().chain([&entry.name]) {
+        if name.value.is_empty() || name.value.contains('/') {
+            let what = format!("{:?} is no name of a service or namespace", name.value);
+            check.wrong(name.span, field, what, "use a name without slashes");
+        }
+    }
+    let id = ServiceId::new(namespace, &entry.name.value);
+    let mut clusters: Vec<ClusterName> =
+        entry.clusters.iter().map(|name| name.value.as_str().into()).collect();
+    if clusters.is_empty() {
+        clusters.push(entry.name.value.as_str().into());
+    }
+    clusters.sort();
+    if let (true, Some(balancer)) = (entry.write_clusters, &entry.balancer) {
+        let what = "balancer describes clusters that others write".to_owned();
+        let mend = "leave out balancer, or write_clusters";
+        check.refuse(balancer.span, field, (Code::Contradiction, what, mend));
+    }
+    let form = match entry.balancer {
+        _ if entry.write_clusters => ClusterForm::native(),
+        Some(balancer) => form(balancer.value, field, check),
+        None => ClusterForm { locality_weighted: false, ..ClusterForm::native() },
+    };
+    let endpoints = endpoints(&entry.endpoints, field, check);
+    if endpoints == Endpoints::Telemetry && entry.write_clusters {
+        let what = "endpoints that only telemetry names cannot be served to proxies".to_owned();
+        let mend = "name a file or a DNS name; telemetry serves observing and advising only";
+        check.refuse(entry.endpoints.span, field, (Code::Contradiction, what, mend));
+    }
+    Service {
+        id,
+        clusters,
+        form,
+        writes_clusters: entry.write_clusters,
+        per_endpoint_stats: counts != Counts::LoadReport,
+        endpoints,
+        counts,
+    }
+}
+
+fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) -> Endpoints {
+    match (&written.value.file, &written.value.dns, written.value.telemetry) {
+        (Some(file), None, false) => Endpoints::File(check.folder.join(file)),
+        (None, Some(dns), false) => {
+            let port = dns.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() {
+                let what = format!("{dns:?} has no port");
+                check.wrong(written.span, field, what, "write dns: name:port");
+            }
+            Endpoints::Dns(dns.clone())
+        }
+        (None, None, true) => Endpoints::Telemetry,
+        _ => {
+            let what = "a service has exactly one source of endpoints".to_owned();
+            let mend = "write one of file: PATH, dns: NAME:PORT or telemetry: true";
+            check.refuse(written.span, field, (Code::Contradiction, what, mend));
+            Endpoints::Telemetry
+        }
+    }
+}
+
+fn form(balancer: file::Balancer, field: &str, check: &mut Check<'_>) -> ClusterForm {
+    let policy = match balancer.policy.as_ref().map(|policy| policy.value.as_str()) {
+        None | Some("LEAST_REQUEST") => BalancerPolicy::LeastRequest,
+        Some("ROUND_ROBIN") => BalancerPolicy::RoundRobin,
+        Some("RANDOM") => BalancerPolicy::Random,
+        Some(other) => {
+            let what = format!("{other:?} is no policy whose shares Weir knows");
+            let span = balancer.policy.as_ref().map_or(Span { start: 0, end: 0 }, |p| p.span);
+            check.wrong(span, field, what, "use LEAST_REQUEST, ROUND_ROBIN or RANDOM");
+            BalancerPolicy::LeastRequest
+        }
+    };
+    let client = match balancer.client.as_ref().map(|client| client.value.as_str()) {
+        None | Some("envoy") => ClientKind::Envoy,
+        Some("grpc") => ClientKind::Grpc,
+        Some(other) => {
+            let what = format!("{other:?} is no client that Weir knows");
+            let span = balancer.client.as_ref().map_or(Span { start: 0, end: 0 }, |c| c.span);
+            check.wrong(span, field, what, "use envoy or grpc");
+            ClientKind::Envoy
+        }
+    };
+    let panic_threshold = balancer
+        .healthy_panic_threshold
+        .as_ref()
+        .map_or(Some(Ratio::clamped(0.5)), |percent| Ratio::percent(percent.value));
+    if let (None, Some(percent)) = (panic_threshold, &balancer.healthy_panic_threshold) {
+        let what = format!("{} is no percentage", percent.value);
+        check.wrong(percent.span, field, what, "write a number from 0 to 100");
+    }
+    ClusterForm {
+        client,
+        policy,
+        locality_weighted: balancer.locality_weighted,
+        zone_aware: balancer.zone_aware,
+        slow_start: balancer.slow_start,
+        panic_threshold: panic_threshold.unwrap_or(Ratio::clamped(0.5)),
+    }
+}
+
+fn sources(entries: Vec<At<file::SourceEntry>>, check: &mut Check<'_>) -> Vec<SourceConfig> {
+    let push = SourceConfig::Push { interval: REPORTS_MIN, entries_per_second: 2_000 };
+    if entries.is_empty() {
+        return vec![push];
+    }
+    let mut sources = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let field = format!("sources[{index}]");
+        match (entry.value.push, entry.value.scrape, entry.value.prometheus) {
+            (Some(push), None, None) => sources.push(pushed(&push, &field, check)),
+            (None, Some(scrape), None) => sources.push(scraped(scrape, &field, check)),
+            (None, None, Some(server)) => sources.push(asked(server, &field, check)),
+            _ => {
+                let what = "a source is exactly one of push, scrape and prometheus".to_owned();
+                let mend = "begin a new list entry, with a dash, for each source";
+                check.refuse(entry.span, &field, (Code::Contradiction, what, mend));
+            }
+        }
+    }
+    sources
+}
+
+fn pushed(push: &file::Push, field: &str, check: &mut Check<'_>) -> SourceConfig {
+    let interval = check.duration(push.interval.as_ref(), field, REPORTS_MIN);
+    if let (true, Some(written)) = (interval < REPORTS_MIN, &push.interval) {
+        let what = format!("{:?} is shorter than proxies should report", written.value);
+        check.wrong(written.span, field, what, "use at least 1s: each report costs 60 KB");
+    }
+    let entries = push.entries_per_second.as_ref();
+    SourceConfig::Push {
+        interval,
+        entries_per_second: entries.map_or(2_000, |entries| entries.value.max(1)),
+    }
+}
+
+fn scraped(scrape: file::Scrape, field: &str, check: &mut Check<'_>) -> SourceConfig {
+    let interval = check.duration(scrape.interval.as_ref(), field, Duration::from_secs(1));
+    for target in &scrape.targets {
+        if let Err(cause) = weir_collectors::http::target(&target.value) {
+            check.wrong(target.span, field, cause.to_string(), "write http://127.0.0.1:9901");
+        }
+    }
+    SourceConfig::Scrape(ScrapeConfig {
+        targets: scrape.targets.into_iter().map(|target| target.value).collect(),
+        interval,
+        http: secrets::options(scrape.http, check),
+    })
+}
+
+fn asked(server: file::Prometheus, field: &str, check: &mut Check<'_>) -> SourceConfig {
+    let interval = check.duration(server.interval.as_ref(), field, Duration::from_secs(5));
+    if let Err(cause) = weir_collectors::http::target(&server.url.value) {
+        check.wrong(server.url.span, field, cause.to_string(), "write http://prometheus:9090");
+    }
+    let preset = match server.preset.as_ref().map(|preset| preset.value.as_str()) {
+        None | Some("envoy") => Preset::Envoy,
+        Some("istio") => Preset::Istio,
+        Some("none") => Preset::None,
+        Some(other) => {
+            let what = format!("{other:?} is no preset");
+            let span = server.preset.as_ref().map_or(Span { start: 0, end: 0 }, |p| p.span);
+            check.wrong(span, field, what, "use envoy, istio or none");
+            Preset::Envoy
+        }
+    };
+    SourceConfig::Prometheus(PrometheusConfig {
+        url: server.url.value,
+        interval,
+        preset,
+        queries: server.queries,
+        http: secrets::options(server.http, check),
+    })
+}

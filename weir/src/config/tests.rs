@@ -1,0 +1,107 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, Vec<Problem>> {
+    from_bytes(Path::new("conf/weir.yaml"), text.as_bytes(), Given::default())
+}
+
+#[track_caller]
+fn refused(text: &str, line: usize, what: &str) {
+    let problems = read(text).unwrap_err();
+    let found = problems.iter().any(|p| p.line == line && p.what.contains(what));
+    assert!(found, "nothing about {what:?} on line {line}: {problems:#?}");
+    assert!(problems.iter().all(|problem| !problem.mend.is_empty()), "{problems:#?}");
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = read("").unwrap();
+    assert_eq!(config.xds, "127.0.0.1:18010".parse().unwrap());
+    assert_eq!(config.api, "127.0.0.1:9980".parse().unwrap());
+    assert_eq!(config.metrics, "127.0.0.1:9981".parse().unwrap());
+    assert_eq!(config.tick, Duration::from_secs(1));
+    assert!(matches!(config.sources[..], [SourceConfig::Push { entries_per_second: 2_000, .. }]));
+    assert_eq!(config.origins["listen.xds"], Origin::Default);
+}
+
+#[test]
+fn a_service_is_read_with_paths_beside_the_file() {
+    let config = read(
+        "services:
+  - namespace: demo
+    name: shop
+    clusters: [b, a]
+    endpoints: {file: shop.yaml}
+    write_clusters: true
+policies: goals
+",
+    )
+    .unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.id, ServiceId::new("demo", "shop"));
+    assert_eq!(service.endpoints, Endpoints::File("conf/shop.yaml".into()));
+    assert_eq!(service.clusters, ["a".into(), "b".into()]);
+    assert!(service.form.locality_weighted);
+    assert_eq!(config.policies, Some("conf/goals".into()));
+}
+
+#[test]
+fn clusters_of_others_take_no_weights_until_they_are_described() {
+    let config = read("services: [{name: shop, endpoints: {dns: 'shop:80'}}]").unwrap();
+    assert!(!config.services[0].form.locality_weighted);
+    assert_eq!(config.services[0].clusters, ["shop".into()]);
+}
+
+#[test]
+fn flags_go_before_the_file() {
+    let given =
+        Given { tick: Some((Duration::from_millis(500), Origin::Flag)), ..Given::default() };
+    let config = from_bytes(Path::new("weir.yaml"), b"tick: 2s", given).unwrap();
+    assert_eq!(config.tick, Duration::from_millis(500));
+    assert_eq!(config.origins["tick"], Origin::Flag);
+}
+
+#[test]
+fn mistakes_are_found_at_their_lines() {
+    refused("tick: soon", 1, "no duration");
+    refused("tick: 1ms", 1, "outside");
+    refused("listen:\n  xds: nowhere", 2, "no address");
+    refused("tikc: 1s", 1, "tikc");
+    refused("sources:\n  - {push: {}, scrape: {targets: []}}", 2, "exactly one");
+    refused("sources:\n  - scrape: {targets: [nowhere]}", 2, "nowhere");
+    refused("services:\n  - {name: a, endpoints: {}}", 2, "exactly one source");
+    refused("services:\n  - {name: a, endpoints: {dns: host}}", 2, "port");
+    refused(
+        "services:\n  - {name: a, endpoints: {telemetry: true}, write_clusters: true}",
+        2,
+        "cannot be served",
+    );
+    refused(
+        "services:\n  - {name: a, endpoints: {dns: 'a:1'}}\n  - {name: a, endpoints: {dns: 'a:1'}}",
+        3,
+        "stands twice",
+    );
+    refused("sources:\n  - prometheus: {url: 'http://p:9090', preset: linkerd}", 2, "preset");
+}
+
+#[test]
+fn all_mistakes_are_found_at_once() {
+    let problems = read("tick: soon\nlisten:\n  xds: nowhere\n  api: neither\n").unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+}
+
+#[test]
+fn durations_are_those_of_the_gateway_api() {
+    for (text, expected) in [
+        ("1s", Some(1_000)),
+        ("500ms", Some(500)),
+        ("1h30m", Some(5_400_000)),
+        ("", None),
+        ("1", None),
+        ("s", None),
+        ("1d", None),
+        ("123456s", None),
+    ] {
+        let parsed = check::parse_duration(text).map(|duration| duration.as_millis());
+        assert_eq!(parsed, expected, "{text:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! What survives the process: the journal, and the last state known to be good.
+
+pub mod journal;
+pub mod last_good;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Something that could not be read or written, with where and what.
+#[derive(Debug, Error)]
+#[error("cannot {doing} {}: {cause}{}", path.display(), mend(cause))]
+pub struct StoreError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// To which file.
+    pub path: PathBuf,
+    /// Why not.
+    #[source]
+    pub cause: io::Error,
+}
+
+fn mend(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space there, or set data_dir to a larger disk"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; make it writable for this user, or set data_dir elsewhere"
+        }
+        _ => "",
+    }
+}
+
+/// Says what was being done to which file when an operation failed.
+fn doing<T>(doing: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
+    result.map_err(|cause| StoreError { doing, path: path.to_owned(), cause })
+}
+
+/// Makes the folder's own entries durable: a renamed file is only there after this.
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    let opened = doing("open", folder, std::fs::File::open(folder))?;
+    doing("sync", folder, opened.sync_all())
+}
