@@ -237,5 +237,10 @@ impl Reader {
     }
 }
 
+/// A number as Prometheus writes them: `NaN`, `+Inf` and decimals.
+pub fn number(text: &str) -> Option<f64> {
+    value::parse(text.as_bytes())
+}
+
 #[cfg(test)]
 mod tests;

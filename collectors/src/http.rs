@@ -130,17 +130,28 @@ pub enum Error {
 
 impl From<reqwest::Error> for Error {
     fn from(source: reqwest::Error) -> Self {
-        let reason = if source.is_timeout() {
-            "timed out"
-        } else if source.is_connect() {
-            "cannot connect"
-        } else if source.is_body() || source.is_decode() {
-            "cut off"
-        } else {
-            "request failed"
-        };
         // The URL may carry a query of kilobytes; whoever shows the error knows the target.
-        Self::Transport { reason, source: source.without_url() }
+        Self::Transport { reason: reason(&source), source: source.without_url() }
+    }
+}
+
+impl Error {
+    /// An answer of this status, which is no success.
+    pub fn of_status(status: reqwest::StatusCode) -> Self {
+        Self::Status { status, hint: hint(status) }
+    }
+}
+
+/// What kind of failure it is, in a word people know.
+pub fn reason(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "cannot connect"
+    } else if error.is_body() || error.is_decode() {
+        "cut off"
+    } else {
+        "request failed"
     }
 }
 
@@ -254,13 +265,18 @@ impl Body {
     ) -> Result<Self, Error> {
         let status = response.status();
         if !status.is_success() {
-            return Err(Error::Status { status, hint: hint(status) });
+            return Err(Error::of_status(status));
         }
         let found = content_type(&response);
         if !types.contains(&found.as_str()) {
             return Err(Error::ContentType { found, expected });
         }
-        Ok(Self { response, limit, read: 0 })
+        Ok(Self::unchecked(response, limit))
+    }
+
+    /// Any body, also that of a refusal.
+    pub fn unchecked(response: Response, limit: usize) -> Self {
+        Self { response, limit, read: 0 }
     }
 
     /// The next piece; nothing at the end.
@@ -285,6 +301,13 @@ pub fn content_type(response: &Response) -> String {
     let value = response.headers().get(reqwest::header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The server's time as `Date` says it, in milliseconds since 1970.
+pub fn date(response: &Response) -> Option<i64> {
+    let text = response.headers().get(reqwest::header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(date.timestamp().as_millisecond())
 }
 
 fn hint(status: reqwest::StatusCode) -> &'static str {
