@@ -1,0 +1,117 @@
+//! One kept-alive HTTP/1.1 connection, and how a request is put to it.
+//!
+//! A connection is polled only together with a request, in that request's own future, which
+//! saves a task and a wake-up for each answer. What happens to an idle one is noticed at its
+//! next use: a request that never left goes out again on a fresh connection.
+
+use crate::draws::{self, Draw};
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::header::HOST;
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use tokio::net::TcpStream;
+
+type Body = Empty<Bytes>;
+type Sender = SendRequest<Body>;
+
+/// An answer's body at most: proxies' error texts are a line.
+const BODY_MAX: usize = 64 * 1024;
+
+/// The name under which the service is asked for.
+const SHOP: HeaderValue = HeaderValue::from_static("shop.demo");
+
+/// A connection, ready for a request.
+pub(super) struct Wire {
+    sender: Sender,
+    connection: Pin<Box<Connection<TokioIo<TcpStream>, Body>>>,
+}
+
+/// Why there was no answer. The caller counts them alike; only [`ask`] tells them apart.
+pub(super) enum Broken {
+    /// The connection was gone before the request left.
+    Unsent,
+    /// The connection broke, or the answer was no HTTP.
+    Reset,
+}
+
+/// Puts a request to `address`, over `idle` where that is still alive, and returns the status
+/// with the connection for the next one, if it is still good.
+pub(super) async fn ask(
+    idle: Option<Wire>,
+    address: SocketAddr,
+    draw: Draw,
+) -> Result<(StatusCode, Option<Wire>), Broken> {
+    if let Some(wire) = idle {
+        match wire.ask(draw).await {
+            Err(Broken::Unsent) => {}
+            answered => return answered,
+        }
+    }
+    Wire::connect(address).await.ok_or(Broken::Reset)?.ask(draw).await
+}
+
+impl Wire {
+    async fn connect(address: SocketAddr) -> Option<Wire> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+        Some(Wire { sender, connection: Box::pin(connection) })
+    }
+
+    async fn ask(self, draw: Draw) -> Result<(StatusCode, Option<Wire>), Broken> {
+        let Wire { sender, mut connection } = self;
+        let exchange = pin!(exchange(sender, draw));
+        match select(connection.as_mut(), exchange).await {
+            Either::Right((answer, _)) => {
+                let (status, sender) = answer?;
+                Ok((status, Some(Wire { sender, connection })))
+            }
+            // The connection has ended, but the answer may have come before. Only its drop
+            // tells the sender so.
+            Either::Left((_, exchange)) => {
+                drop(connection);
+                exchange.await.map(|(status, _)| (status, None))
+            }
+        }
+    }
+}
+
+async fn exchange(mut sender: Sender, draw: Draw) -> Result<(StatusCode, Sender), Broken> {
+    sender.ready().await.map_err(|_| Broken::Unsent)?;
+    let mut request = Request::new(Empty::new());
+    request.headers_mut().insert(HOST, SHOP);
+    request.headers_mut().insert(draws::HEADER, draw.header());
+    let sent = sender.try_send_request(request).await;
+    let response = sent.map_err(|mut error| match error.take_message() {
+        Some(_) => Broken::Unsent,
+        None => Broken::Reset,
+    })?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), BODY_MAX);
+    body.collect().await.map_err(|_| Broken::Reset)?;
+    Ok((status, sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::{Backend, Service};
+
+    #[tokio::test]
+    async fn a_connection_closed_while_idle_costs_no_request() {
+        let mut backend = Backend::start("shop-0", Service::SHOP).unwrap();
+        let draw = |number| Draw::first(1, number);
+        let (_, wire) = ask(None, backend.address(), draw(0)).await.ok().unwrap();
+        backend.leave().await;
+        backend.join().unwrap();
+        let (status, wire) = ask(wire, backend.address(), draw(1)).await.ok().unwrap();
+        assert_eq!(status, StatusCode::OK);
+        backend.leave().await;
+        assert!(matches!(ask(wire, backend.address(), draw(2)).await, Err(Broken::Reset)));
+    }
+}
