@@ -13,7 +13,7 @@ use weir_engine::goal::{Goals, Mode};
 use weir_engine::names::{PolicyName, ServiceId};
 
 use crate::document::{AdaptiveTrafficPolicy, KIND};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Severity};
 use crate::reader::{self, Limits, PROBLEMS_MAX, tree, tree::NodeId, tree::Tree};
 use crate::source::{Finding, Source, Span, quoted};
 
@@ -114,15 +114,21 @@ struct Set<'a> {
 struct File<'a> {
     source: Source<'a>,
     found: Vec<Finding>,
+    warned: Vec<Finding>,
     /// What was found before there was a text.
     unreadable: Option<Problem>,
 }
 
 impl File<'_> {
     fn add(&mut self, finding: Finding) {
+        // Kept apart, so that no number of warnings can hide a mistake.
+        let list = match finding.code.severity() {
+            Severity::Error => &mut self.found,
+            Severity::Warning => &mut self.warned,
+        };
         // What stands nowhere is a stand-in for something already reported.
-        if finding.span.is_somewhere() && self.found.len() < PROBLEMS_MAX {
-            self.found.push(finding);
+        if finding.span.is_somewhere() && list.len() < PROBLEMS_MAX {
+            list.push(finding);
         }
     }
 
@@ -142,8 +148,9 @@ impl<'a> Set<'a> {
         let mut tree = tree::parse(text, &Limits::DOCUMENT);
         let found = std::mem::take(&mut tree.found);
         let file = self.files.len();
-        self.files.push(File { source: Source { path, text }, found, unreadable });
-        for root in std::mem::take(&mut tree.roots) {
+        let source = Source { path, text };
+        self.files.push(File { source, found, warned: Vec::new(), unreadable });
+        for root in tree.roots.clone() {
             self.read_root(file, &mut tree, root);
         }
     }
@@ -160,6 +167,10 @@ impl<'a> Set<'a> {
             return at.add(plain(tree.mark(root), Code::TooMuch, what, mend));
         }
         let Some(policy) = reader::decode(tree, root, &mut at.found) else { return };
+        if tree.node(root).is_cut {
+            // Its file is refused; what two fields of it say together cannot be told.
+            return;
+        }
         fields::check(&policy, &mut |finding| at.add(finding));
         self.entries.push(Entry { file, policy });
     }
@@ -206,6 +217,8 @@ impl<'a> Set<'a> {
 fn all_of(file: File<'_>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = file.unreadable.into_iter().collect();
     problems.extend(reader::problems(&file.source, file.found));
+    problems.extend(reader::problems(&file.source, file.warned));
+    problems.sort_by_key(|problem| (problem.code == Code::NotShown, problem.line, problem.column));
     problems
 }
 

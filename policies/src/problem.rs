@@ -94,15 +94,19 @@ pub enum Code {
     NoEffect,
     /// Looser than the default, knowingly.
     Unsafe,
+    /// There are more problems than are shown.
+    NotShown,
 }
 
 impl Code {
     /// What this kind of problem means for the document.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Conflicted | Self::NotYetActive | Self::NoEffect | Self::Unsafe => {
-                Severity::Warning
-            }
+            Self::Conflicted
+            | Self::NotYetActive
+            | Self::NoEffect
+            | Self::Unsafe
+            | Self::NotShown => Severity::Warning,
             Self::Unreadable
             | Self::TooMuch
             | Self::Syntax
@@ -145,6 +149,7 @@ impl Code {
             Self::NotYetActive => "not-yet-active",
             Self::NoEffect => "no-effect",
             Self::Unsafe => "unsafe",
+            Self::NotShown => "not-shown",
         }
     }
 }

@@ -26,7 +26,8 @@ use crate::problem::{Code, Problem};
 use crate::source::{Finding, Source, Span};
 use tree::Tree;
 
-/// The most problems shown of one file: past it, people mend the first ones and look again.
+/// The most mistakes shown of one file, and the most warnings: past it, people mend the first ones
+/// and look again.
 pub const PROBLEMS_MAX: usize = 50;
 
 /// How much of a file is read before the rest is refused.
@@ -99,7 +100,14 @@ pub(crate) fn text<'a>(
 /// The findings as problems, in the order of the file.
 pub(crate) fn problems(source: &Source<'_>, mut found: Vec<Finding>) -> Vec<Problem> {
     found.sort_by_key(|finding| finding.span.start);
-    found.into_iter().map(|finding| source.problem(finding)).collect()
+    let is_full = found.len() >= PROBLEMS_MAX;
+    let mut problems: Vec<Problem> =
+        found.into_iter().map(|finding| source.problem(finding)).collect();
+    if is_full {
+        let what = "more problems than are shown of one file";
+        problems.push(Problem::of_file(source.path, Code::NotShown, what, "mend the others first"));
+    }
+    problems
 }
 
 /// Whether a word is so like another that it was probably meant.

@@ -223,7 +223,7 @@ impl Limit {
         let tight = format!("spec.{section}.{name}");
         let loose = format!("spec.unsafe.{name}");
         if let Some((value, span)) = self.tight.filter(|(value, _)| self.is_looser(*value)) {
-            let what = format!("{value} is looser than the default of {default}");
+            let what = format!("`{name}` of {value} is looser than the default of {default}");
             let mend = format!("move it to `{loose}` if you mean it");
             tell(finding(span, &tight, Code::LooserThanDefault, what, &mend));
         }

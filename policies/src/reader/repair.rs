@@ -17,6 +17,10 @@ use crate::source::{Finding, quoted};
 /// what cannot do without the part that was refused.
 const ROUNDS_MAX: usize = 2 * PROBLEMS_MAX;
 
+/// Nodes decoded in all rounds of one document: the largest file ten times over, which takes some
+/// 20 ms, so that a file made to cost much shows fewer of its mistakes instead.
+const NODES_MAX: usize = 200_000;
+
 /// A document as a type, with what was wrong with it added to `found`. If anything was, the value
 /// is only what remains of the document, fit for nothing but finding more.
 pub(crate) fn decode<T: DeserializeOwned>(
@@ -24,16 +28,30 @@ pub(crate) fn decode<T: DeserializeOwned>(
     root: NodeId,
     found: &mut Vec<Finding>,
 ) -> Option<T> {
-    for _ in 0..ROUNDS_MAX {
+    let rounds = (NODES_MAX / tree.size(root).max(1)).clamp(2, ROUNDS_MAX);
+    for _ in 0..rounds {
         let refusal = match T::deserialize(Cursor::new(tree, root)) {
             Ok(value) => return Some(value),
             Err(refusal) => refusal.or_at(root),
         };
-        if !repair(tree, refusal, found) || found.len() >= PROBLEMS_MAX {
+        if found.len() >= PROBLEMS_MAX {
+            return None;
+        }
+        if !repair(tree, refusal, found) {
+            refuse_whole(tree, root, found);
             return None;
         }
     }
+    let what = "more problems than were looked for".to_owned();
+    found.push(finding(tree, root, Code::NotShown, what, "mend the others first".to_owned()));
     None
+}
+
+/// Each round says something; if one ever did not, the document is still refused.
+fn refuse_whole(tree: &Tree, root: NodeId, found: &mut Vec<Finding>) {
+    if found.is_empty() {
+        found.push(finding(tree, root, Code::WrongValue, "cannot be read".into(), String::new()));
+    }
 }
 
 /// Writes down a refusal and takes its cause away; false if nothing would be left.
@@ -49,21 +67,23 @@ fn repair(tree: &mut Tree, refusal: Refusal, found: &mut Vec<Finding>) -> bool {
             unknown_fields(tree, map, allowed, found)
         }
         Why::Missing { name } => {
-            if !tree.node(at).removed.contains(name) {
+            let node = tree.node(at);
+            if !node.is_cut && !node.removed.contains(name) {
                 found.push(missing(tree, at, name));
             }
             tree.push_hole(at, name);
             matches!(tree.node(at).content, Content::Map(_))
         }
-        // What was taken out before may be all that is wrong here now.
-        _ if !tree.node(at).removed.is_empty() => take_out(tree, at),
+        // What was taken out before, or never read, may be all that is wrong here now.
+        _ if tree.node(at).is_cut || !tree.node(at).removed.is_empty() => take_out(tree, at),
         Why::UnknownValue { name, allowed } => {
             let what = format!("unknown value `{}`", quoted(&name));
-            found.push(finding(tree, at, Code::UnknownValue, what, suggest::mend(&name, allowed)));
+            let mend = suggest::mend(&name, allowed);
+            found.push(placed(tree, at, Code::UnknownValue, what, mend));
             take_out(tree, at)
         }
         Why::Other { code, what, mend } => {
-            found.push(finding(tree, at, code, what, mend));
+            found.push(placed(tree, at, code, what, mend));
             take_out(tree, at)
         }
     }
@@ -96,8 +116,8 @@ fn unknown_fields(
                 suggest::mend(tree.text(*key), if absent.is_empty() { allowed } else { &absent });
             found.push(finding(tree, *key, Code::UnknownField, what, mend));
         }
-        tree.remove(*key);
     }
+    tree.retain(map, &|tree, key| allowed.contains(&tree.text(key)));
     !unknown.is_empty()
 }
 
@@ -112,9 +132,14 @@ fn inside(tree: &Tree, map: NodeId) -> String {
 }
 
 fn finding(tree: &Tree, at: NodeId, code: Code, what: String, mend: String) -> Finding {
-    let field = tree.path(at);
-    let names_its_place = matches!(code, Code::UnknownField | Code::MissingField);
-    let what =
-        if field.is_empty() || names_its_place { what } else { format!("`{field}`: {what}") };
-    Finding { span: tree.mark(at), field, code, what, mend }
+    Finding { span: tree.mark(at), field: tree.path(at), code, what, mend }
+}
+
+/// A finding whose text starts with the field's path.
+fn placed(tree: &Tree, at: NodeId, code: Code, what: String, mend: String) -> Finding {
+    let finding = finding(tree, at, code, what, mend);
+    if finding.field.is_empty() {
+        return finding;
+    }
+    Finding { what: format!("`{}`: {}", finding.field, finding.what), ..finding }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     index: usize,
     /// Fields or entries that repair took out: their absence is no mistake of the author's.
     pub(crate) removed: HashSet<String>,
+    /// Whether the reading ended inside: what is absent may stand behind the end.
+    pub(crate) is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,12 @@ impl Tree {
         &mut self.nodes[id.0]
     }
 
+    /// How many nodes a document has.
+    pub(crate) fn size(&self, root: NodeId) -> usize {
+        let next = self.roots.iter().find(|other| other.0 > root.0);
+        next.map_or(self.nodes.len(), |next| next.0) - root.0
+    }
+
     pub(crate) fn parent(&self, id: NodeId) -> Option<NodeId> {
         self.node(id).parent
     }
@@ -77,20 +85,38 @@ impl Tree {
     }
 
     fn push(&mut self, content: Content, span: Span, parent: Option<NodeId>) -> NodeId {
-        self.nodes.push(Node { content, span, parent, index: 0, removed: HashSet::new() });
+        let removed = HashSet::new();
+        self.nodes.push(Node { content, span, parent, index: 0, removed, is_cut: false });
         NodeId(self.nodes.len() - 1)
     }
 
     /// Takes a node, or the entry that it is key or value of, out of its parent.
     pub(crate) fn remove(&mut self, id: NodeId) {
         let Some(parent) = self.parent(id) else { return };
-        let name = self.entry(id).map_or_else(String::new, |(key, _)| self.text(key).to_owned());
-        self.node_mut(parent).removed.insert(name);
-        match &mut self.node_mut(parent).content {
-            Content::List(items) => items.retain(|item| *item != id),
-            Content::Map(entries) => entries.retain(|(key, value)| *key != id && *value != id),
-            Content::Scalar { .. } | Content::Hole => {}
+        if let Some((key, _)) = self.entry(id) {
+            return self.retain(parent, &|_, other| other != key);
         }
+        let node = self.node_mut(parent);
+        node.removed.insert(String::new());
+        if let Content::List(items) = &mut node.content {
+            items.retain(|item| *item != id);
+        }
+    }
+
+    /// Takes all entries out of a map but those whose key is to be kept.
+    pub(crate) fn retain(&mut self, map: NodeId, keep: &dyn Fn(&Self, NodeId) -> bool) {
+        let content = std::mem::replace(&mut self.node_mut(map).content, Content::Hole);
+        let Content::Map(entries) = content else {
+            self.node_mut(map).content = content;
+            return;
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|(key, _)| keep(self, *key));
+        let names: Vec<String> =
+            gone.into_iter().map(|(key, _)| self.text(key).to_owned()).collect();
+        let node = self.node_mut(map);
+        node.content = Content::Map(kept);
+        node.removed.extend(names);
     }
 
     /// The map entry that a node is key or value of.
@@ -130,17 +156,7 @@ impl Tree {
             Some((key, value)) if value == id && !is_short && span.is_somewhere() => {
                 self.node(key).span
             }
-            _ => self.first_of(id).map_or(span, |first| self.node(first).span),
-        }
-    }
-
-    /// The first key of a map.
-    fn first_of(&self, id: NodeId) -> Option<NodeId> {
-        match &self.node(id).content {
-            Content::Map(entries) => {
-                entries.iter().map(|(key, _)| *key).find(|key| self.node(*key).span.is_somewhere())
-            }
-            Content::Scalar { .. } | Content::List(_) | Content::Hole => None,
+            _ => span,
         }
     }
 
@@ -186,14 +202,24 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Tree {
             }
         }
     }
+    for open in building.open {
+        building.tree.node_mut(open.node).is_cut = true;
+    }
     building.tree
 }
 
 /// A list or map whose end has not come yet.
 struct Open {
     node: NodeId,
-    key: Option<NodeId>,
+    key: Option<Key>,
     keys: HashSet<String>,
+}
+
+/// A key whose value has not come yet.
+struct Key {
+    node: NodeId,
+    /// Whether its map has one of that name already.
+    is_second: bool,
 }
 
 struct Building {
@@ -285,9 +311,9 @@ impl Building {
                 items.push(node);
                 self.tree.node_mut(node).index = index;
             }
-            (Content::Map(entries), Some(key)) => entries.push((key, node)),
+            (Content::Map(entries), Some(key)) if !key.is_second => entries.push((key.node, node)),
             (Content::Map(_), None) => self.take_key(node, span),
-            (Content::Scalar { .. } | Content::Hole, _) => {}
+            (Content::Map(_) | Content::Scalar { .. } | Content::Hole, _) => {}
         }
     }
 
@@ -295,8 +321,12 @@ impl Building {
         let text = self.tree.text(key).to_owned();
         let is_text = matches!(self.tree.node(key).content, Content::Scalar { .. });
         let Some(open) = self.open.last_mut() else { return };
-        open.key = Some(key);
+        if open.keys.is_empty() {
+            // A map of lines has no brace to mark: its first key stands for it.
+            self.tree.node_mut(open.node).span = span;
+        }
         let is_new = open.keys.insert(text.clone());
+        open.key = Some(Key { node: key, is_second: !is_new });
         if !is_text {
             self.find(span, Code::NotSupported, "a key that is no text", "write the key as text");
         } else if !is_new {
@@ -314,9 +344,15 @@ impl Building {
 
     fn fail(&mut self, text: &str, error: &ScanError) {
         let start = error.marker().byte_offset().unwrap_or(self.last.end).min(text.len());
-        // At the end of the text there is nothing to show: mark the last line that has some.
-        let start = if start == text.len() { text.trim_end().len() } else { start };
+        let rest = text.get(start..).unwrap_or_default();
         let (code, what, mend) = say(error.kind());
+        let start = match rest.find('\t') {
+            // The parser points at the start of what the tab ends.
+            Some(tab) if mend == NO_TABS => start + tab,
+            // At the end of the text there is nothing to show: mark the last line that has some.
+            _ if rest.is_empty() => text.trim_end().len(),
+            _ => start,
+        };
         self.find(Span { start, end: start }, code, &what, mend);
     }
 
@@ -331,6 +367,8 @@ impl Building {
     }
 }
 
+const NO_TABS: &str = "indent with spaces";
+
 /// The parser's errors in the words of somebody who edits a file.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is said well enough by the parser")]
 fn say(kind: &ErrorKind) -> (Code, String, &'static str) {
@@ -339,9 +377,7 @@ fn say(kind: &ErrorKind) -> (Code, String, &'static str) {
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabInPlainScalar
-        | ErrorKind::TabAtBlockScalarStart => {
-            ("a tab where YAML wants spaces".to_owned(), "indent with spaces")
-        }
+        | ErrorKind::TabAtBlockScalarStart => ("a tab where YAML wants spaces".to_owned(), NO_TABS),
         ErrorKind::RecursionLimitExceeded => {
             let what = "too many lists and maps inside one another".to_owned();
             return (Code::TooMuch, what, "flatten it");
@@ -351,6 +387,12 @@ fn say(kind: &ErrorKind) -> (Code, String, &'static str) {
         }
         ErrorKind::UnclosedFlowCollection { open } => {
             (format!("`{open}` is never closed"), "close it")
+        }
+        ErrorKind::ExpectedFlowMappingSeparator => {
+            ("`,` or `}` is missing before this".to_owned(), "close the `{` that stands open")
+        }
+        ErrorKind::ExpectedFlowSequenceSeparator => {
+            ("`,` or `]` is missing before this".to_owned(), "close the `[` that stands open")
         }
         ErrorKind::MappingValueNotAllowed => (
             "a `:` that cannot stand here".to_owned(),

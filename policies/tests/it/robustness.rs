@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 use weir_policies::check::{Document, check};
+use weir_policies::problem::Problem;
 use weir_policies::reader::{Limits, read};
 
 /// Everything that must hold of any set of files.
@@ -15,7 +16,7 @@ fn holds(documents: &[Document]) -> Result<(), TestCaseError> {
             prop_assert!(services.is_sorted_by(|one, other| one < other));
         }
         Err(problems) => {
-            prop_assert!(problems.iter().any(|problem| problem.is_error()));
+            prop_assert!(problems.iter().any(Problem::is_error));
             for problem in &problems {
                 prop_assert!(!problem.what.is_empty());
                 prop_assert!(problem.line >= 1 && problem.column >= 1);
@@ -80,6 +81,51 @@ const PIECES: &[&str] = &[
     "<<",
 ];
 
+/// Pieces that mean something to PromQL.
+const QUERY: &[&str] = &[
+    "a",
+    "sum",
+    "rate",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    "`",
+    "{{backend}}",
+    "{{window}}",
+    "=",
+    "=~",
+    "!",
+    ",",
+    " by ",
+    " on ",
+    " group_left ",
+    " offset ",
+    " @ ",
+    "1m",
+    "5",
+    "1e999",
+    "-",
+    "+",
+    " and ",
+    " bool ",
+    ":",
+    "\\",
+    "\\x",
+    "é",
+    "#",
+    "histogram_quantile",
+    "label_replace",
+    "NaN",
+    "0x",
+    "inf",
+    "start()",
+];
+
 fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(PIECES), 0..60).prop_map(|pieces| pieces.concat())
 }
@@ -116,7 +162,7 @@ fn soup_piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -131,6 +177,15 @@ proptest! {
     #[test]
     fn nearly_right_policies(text in mutated(), other in mutated()) {
         holds(&[Document::new("a.yaml", text), Document::new("b.yaml", other)])?;
+    }
+
+    #[test]
+    fn queries(pieces in prop::collection::vec(prop::sample::select(QUERY), 0..25)) {
+        let query = pieces.concat().replace('\'', "''");
+        let spec = format!(
+            "targetRefs: [{{kind: Service, name: a}}]\nobjectives:\n- name: o\n  targetPercent: 9\n  indicator: {{type: Prometheus, prometheus: {{total: a, good: '{query}'}}}}"
+        );
+        holds(&[Document::new("a.yaml", super::policy("p", &spec))])?;
     }
 
     #[test]

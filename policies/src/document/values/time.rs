@@ -4,10 +4,11 @@
 //! A minute and a month would both be `m`, so neither notation reads the other's words.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::source::quoted;
 
@@ -24,7 +25,7 @@ impl<const MIN: u64, const MAX: u64> Timer<MIN, MAX> {
 
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Timer<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = deserializer.deserialize_any(Written)?;
         let Some(millis) = timer_millis(&text) else {
             let mend = "write whole numbers with h, m, s or ms, as 300ms or 1h30m";
             return Err(D::Error::custom(format!("`{}` is no duration\n{mend}", quoted(&text))));
@@ -48,6 +49,37 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Timer<MIN, MAX> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"})
+    }
+}
+
+/// Takes numbers too, so that one without a unit is refused for the missing unit.
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<String, E> {
+        Err(E::custom("has no value\ngive it a value, or remove the line"))
     }
 }
 
@@ -116,7 +148,7 @@ impl Window {
 
 impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = deserializer.deserialize_any(Written)?;
         let millis = number(&text)
             .filter(|(_, unit)| matches!(*unit, "h" | "d" | "w") && !text.starts_with('0'))
             .map(|(number, unit)| number * millis_of(unit));
