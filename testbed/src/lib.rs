@@ -9,5 +9,5 @@ pub mod backends;
 pub mod load;
 pub mod ports;
 pub mod child;
-//pub mod envoy;
+pub mod envoy;
 pub mod required;
