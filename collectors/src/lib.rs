@@ -55,13 +55,11 @@ impl Intake {
 
     /// Hands a report over without waiting; says whether there was room.
     pub fn deliver(&self, report: Report) -> Delivery {
-        match self.queue.try_send(report) {
-            Ok(()) => Delivery::Taken,
-            Err(_) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                Delivery::Dropped
-            }
+        if self.queue.try_send(report).is_ok() {
+            return Delivery::Taken;
         }
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        Delivery::Dropped
     }
 
     /// How many reports found no room so far.

@@ -123,7 +123,7 @@ fn names_what_is_wrong() {
     check_fault(r#"a{x="1} 1"#, LineError::Labels);
     check_fault(r#"a{x="1\"#, LineError::Labels);
     check_fault(r#"a{x:y="1"} 1"#, LineError::Labels);
-    check_fault(r#"a{,} 1"#, LineError::Labels);
+    check_fault("a{,} 1", LineError::Labels);
     check_fault(r#"a{x="1",x="2"} 1"#, LineError::DuplicateLabel);
     assert_eq!(line::parse(b"a{x=\"\xff\"} 1", Format::Text), Err(LineError::NotUtf8));
 }

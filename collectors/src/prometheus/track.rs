@@ -175,10 +175,7 @@ impl Tracks {
             let point = seen.points.get(seen.points.len().checked_sub(2)?)?;
             in_time(point.at).then_some(*point)
         };
-        match self.series.contains_key(name) {
-            true => known.or_else(fresh),
-            false => newborn().or_else(fresh),
-        }
+        if self.series.contains_key(name) { known.or_else(fresh) } else { newborn().or_else(fresh) }
     }
 }
 
@@ -254,11 +251,10 @@ impl Grown {
         }
         for rule in rules {
             let by = match (rule.when.holds(labels), change) {
-                (_, Change::NoNews) => continue,
                 (true, Change::Grew { by, .. }) => *by,
                 (false, Change::Grew { .. }) => 0.0,
                 (true, Change::Unknown) => f64::NAN,
-                (false, Change::Unknown) => continue,
+                (_, Change::NoNews) | (false, Change::Unknown) => continue,
             };
             self.count(rule.what, by, labels);
         }
@@ -338,16 +334,16 @@ fn reports(subjects: BTreeMap<Subject, Grown>, clocks: Clocks) -> Vec<Report> {
             continue;
         }
         // Endpoints that one proxy's scrape brought share a report.
-        match reports.last_mut().filter(|last| {
+        let last = reports.last_mut().filter(|last| {
             last.totals.is_none()
                 && (&last.reporter, &last.cluster, last.at, last.window)
                     == (&report.reporter, &report.cluster, report.at, report.window)
-        }) {
-            Some(last) => last.samples.push(sample),
-            None => {
-                report.samples.push(sample);
-                reports.push(report);
-            }
+        });
+        if let Some(last) = last {
+            last.samples.push(sample);
+        } else {
+            report.samples.push(sample);
+            reports.push(report);
         }
     }
     reports

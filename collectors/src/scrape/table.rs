@@ -178,13 +178,12 @@ impl Table {
 
     fn endpoint_slot(&mut self, cluster: &str, address: &str, what: OfEndpoint) -> Option<usize> {
         let at = self.cluster(cluster).map(|cluster| cluster.by_address.get(address).copied())?;
-        let first = match at {
-            Some(at) => self.cluster(cluster)?.endpoints.get(at)?.first,
-            None => {
-                let first = self.columns.add(ENDPOINT_SLOTS);
-                self.cluster(cluster)?.add_endpoint(address, first);
-                first
-            }
+        let first = if let Some(at) = at {
+            self.cluster(cluster)?.endpoints.get(at)?.first
+        } else {
+            let first = self.columns.add(ENDPOINT_SLOTS);
+            self.cluster(cluster)?.add_endpoint(address, first);
+            first
         };
         Some(first + endpoint_offset(what))
     }

@@ -118,7 +118,12 @@ fn matched(expr: &Expr) -> String {
         Expr::Call(c) => matched(&c.args.args[0]),
         Expr::Aggregate(a) => matched(&a.expr),
         Expr::Binary(b) => matched(&b.lhs),
-        other => panic!("{other}"),
+        other @ (Expr::Paren(_)
+        | Expr::Unary(_)
+        | Expr::Subquery(_)
+        | Expr::NumberLiteral(_)
+        | Expr::StringLiteral(_)
+        | Expr::Extension(_)) => panic!("{other}"),
     }
 }
 
@@ -128,7 +133,7 @@ const TEMPLATES: [&str; 6] = [
     r#"a{b=~"{{backend}}"}"#,
     r#"a{b!="{{backend}}"}[5m]"#,
     r#"sum(rate(a{b="{{backend}}"}[{{window}}])) / sum(c)"#,
-    r#"sum by (le) (a{b !~ '{{backend}}'})"#,
+    r"sum by (le) (a{b !~ '{{backend}}'})",
 ];
 
 fn hostile() -> impl Strategy<Value = String> {

@@ -69,9 +69,11 @@ fn error(points: Points<'_>) -> String {
 const GOOD: Points<'_> = &[(-20.0, "100"), (-5.0, "130")];
 const FLAWLESS: Points<'_> = &[(-20.0, "4"), (-5.0, "4")];
 
-/// What one answer says: (requests, errors) of the first endpoint, or why it says nothing.
+/// (requests, errors) of the first endpoint that an answer says anything of.
+type Counted = Option<(Option<u64>, Option<u64>)>;
+
 #[track_caller]
-fn check(body: &str, expected: Result<Option<(Option<u64>, Option<u64>)>, &str>) {
+fn check(body: &str, expected: Result<Counted, &str>) {
     let seen = Asked::endpoints().answer(body).map(|reports| {
         let sample = reports.into_iter().next().map(|report| report.samples[0].clone());
         sample.map(|sample| (sample.requests, sample.errors))
@@ -221,8 +223,8 @@ fn a_series_that_its_target_did_not_have_began_at_zero() {
 #[test]
 fn computed_values_may_fall_without_a_restart() {
     let recipe = recipe::template(
-        r#"sum by (instance, envoy_cluster_name) (x)"#,
-        &Default::default(),
+        "sum by (instance, envoy_cluster_name) (x)",
+        &BTreeMap::default(),
         What::Requests,
     );
     let mut asked = Asked::of(recipe.unwrap());
