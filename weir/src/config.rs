@@ -18,6 +18,8 @@ mod check;
 pub mod file;
 mod secrets;
 
+pub(crate) use check::parse_duration;
+
 /// Everything that `weir run` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -111,6 +113,16 @@ pub enum SourceConfig {
     Scrape(ScrapeConfig),
     /// A Prometheus server.
     Prometheus(PrometheusConfig),
+}
+
+impl std::fmt::Display for SourceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Push { .. } => f.write_str("push"),
+            Self::Scrape(scrape) => write!(f, "scrape of {}", scrape.targets.join(" and ")),
+            Self::Prometheus(server) => write!(f, "prometheus at {}", server.url),
+        }
+    }
 }
 
 /// Proxies whose admin interface is read.

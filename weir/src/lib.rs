@@ -1,5 +1,16 @@
 //! The shell: sockets, files, clocks and tasks around the pure core.
+//!
+//! No judgement lives here: an `if` about traffic in this crate is in the wrong room.
 
-pub mod clock;
-pub mod store;
+// From the command line to the parts.
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod wire;
+// The loop and what it reads and writes.
+pub mod steps;
+pub mod topology;
+pub mod goals;
+pub mod views;
+pub mod store;
+pub mod clock;

@@ -1,1 +1,58 @@
-fn main() {}
+//! The binary: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use weir::cli::{Cli, Color, Command, ConfigCommand};
+use weir::commands::{self, config, demo, envoy, policy, run};
+use weir_policies::problem::Colour;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let colour = colour(cli.color);
+    let given = |run: &weir::cli::Run| {
+        let mut deepest = &matches;
+        while let Some((_, inner)) = deepest.subcommand() {
+            deepest = inner;
+        }
+        run.given(deepest)
+    };
+    let ended = match &cli.command {
+        Command::Run(asked) => run::run(given(asked), colour),
+        Command::Demo(asked) => demo::run(asked),
+        Command::Policy(asked) => policy::run(asked, colour),
+        Command::Envoy(asked) => envoy::run(asked),
+        Command::Config(ConfigCommand::View { run, origin }) => {
+            config::view(given(run), *origin, colour)
+        }
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(*shell, &mut command, "weir", &mut std::io::stdout());
+            Ok(commands::OK)
+        }
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            ExitCode::from(commands::FAILED)
+        }
+    }
+}
+
+fn colour(asked: Color) -> Colour {
+    let choice = match asked {
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+        Color::Auto => anstream::AutoStream::choice(&std::io::stderr()),
+    };
+    choice.write_global();
+    match choice {
+        anstream::ColorChoice::Never => Colour::Never,
+        _ => Colour::Always,
+    }
+}

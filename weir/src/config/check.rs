@@ -171,7 +171,7 @@ fn socket(written: &At<String>, field: &str, check: &mut Check<'_>) -> Option<So
 
 fn journal_max(written: Option<At<u64>>, check: &mut Check<'_>) -> u64 {
     const MIB_MIN: u64 = 32;
-    let Some(mib) = written else { return journal::TOTAL_MAX };
+    let Some(mib) = written else { return journal::Bounds::TOTAL };
     if mib.value < MIB_MIN {
         let what = format!("{} MiB are too little for a journal", mib.value);
         check.wrong(mib.span, "journal.max_mib", what, "give it at least 32");

@@ -12,11 +12,24 @@ use weir_journal::{Damage, Link, Reader, Record, Writer};
 
 use super::{StoreError, doing, sync_folder};
 
-/// A segment is closed at this size.
-const SEGMENT_MAX: u64 = 16 << 20;
+/// How large the journal may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A segment is closed at this size.
+    pub segment: u64,
+    /// All segments together: the oldest are deleted beyond it.
+    pub total: u64,
+}
 
-/// All segments together, unless configured: the oldest are deleted beyond it.
-pub const TOTAL_MAX: u64 = 256 << 20;
+impl Bounds {
+    /// All segments together, unless configured.
+    pub const TOTAL: u64 = 256 << 20;
+
+    /// Sixteen segments of a total.
+    pub fn of_total(total: u64) -> Self {
+        Self { segment: total / 16, total }
+    }
+}
 
 /// Who writes: what a segment says of its origin.
 #[derive(Clone, Debug)]
@@ -31,7 +44,7 @@ pub struct Origin {
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
-    total_max: u64,
+    bounds: Bounds,
     origin: Origin,
     link: Link,
     open: Option<Open>,
@@ -59,17 +72,12 @@ impl Journal {
     /// last segment is cut off, and said.
     pub fn open(
         folder: &Path,
-        total_max: u64,
+        bounds: Bounds,
         origin: Origin,
     ) -> Result<(Self, Found), StoreError> {
         doing("make the folder", folder, fs::create_dir_all(folder))?;
-        let mut journal = Self {
-            folder: folder.to_owned(),
-            total_max: total_max.max(SEGMENT_MAX),
-            origin,
-            link: Link::default(),
-            open: None,
-        };
+        let mut journal =
+            Self { folder: folder.to_owned(), bounds, origin, link: Link::default(), open: None };
         let mut found = Found::default();
         if let Some(last) = journal.segments()?.pop() {
             found = journal.take_up(&last)?;
@@ -77,20 +85,23 @@ impl Journal {
         Ok((journal, found))
     }
 
-    /// Appends a record. `state` makes the whole state, for the head of a new segment; it is only
-    /// called when one begins.
-    ///
-    /// After an error the next call begins a new segment.
-    pub fn append(
+    /// Begins a new segment where one is due: at the start, when the last one is full, and after
+    /// an error. `state` makes the whole state as it is before the next record.
+    pub fn prepare(
         &mut self,
         at: Moment,
-        record: &Record,
         state: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), StoreError> {
-        if self.open.as_ref().is_none_or(|open| open.length >= SEGMENT_MAX) {
+        if self.open.as_ref().is_none_or(|open| open.length >= self.bounds.segment) {
             self.open = None;
             self.begin(at, state())?;
         }
+        Ok(())
+    }
+
+    /// Appends a record to the segment that was prepared; without one it is left out. After an
+    /// error a new segment has to be prepared.
+    pub fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let frame = open.writer.frame(record);
         let written = doing("write", &open.path, open.file.write_all(&frame));
@@ -157,10 +168,10 @@ impl Journal {
     fn make_room(&self) -> Result<(), StoreError> {
         let mut paths = self.segments()?;
         paths.reverse();
-        let mut total = SEGMENT_MAX;
+        let mut total = self.bounds.segment;
         for path in paths {
             total += doing("look at", &path, fs::metadata(&path))?.len();
-            if total > self.total_max {
+            if total > self.bounds.total {
                 doing("delete", &path, fs::remove_file(&path))?;
             }
         }
@@ -214,6 +225,8 @@ mod tests {
     use weir_engine::observation::Observation;
     use weir_journal::Step;
 
+    const BOUNDS: Bounds = Bounds { segment: 8 << 10, total: 64 << 10 };
+
     fn origin() -> Origin {
         Origin { build: "test".into(), model: "none".into() }
     }
@@ -233,11 +246,12 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, at: u64, size: usize) -> Result<(), StoreError> {
-        journal.append(Moment::from_millis(at), &step(at, size), || vec![1, 2, 3])
+        journal.prepare(Moment::from_millis(at), || vec![1, 2, 3])?;
+        journal.append(&step(at, size))
     }
 
     fn all(folder: &Path) -> Vec<u64> {
-        let (journal, _) = Journal::open(folder, TOTAL_MAX, origin()).unwrap();
+        let (journal, _) = Journal::open(folder, BOUNDS, origin()).unwrap();
         let mut moments = Vec::new();
         let mut link = None;
         for path in journal.segments().unwrap() {
@@ -259,7 +273,7 @@ mod tests {
     fn goes_on_where_it_ended() {
         let folder = tempfile::tempdir().unwrap();
         for life in 0..3 {
-            let (mut journal, found) = Journal::open(folder.path(), TOTAL_MAX, origin()).unwrap();
+            let (mut journal, found) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
             assert_eq!(found.last.map(Moment::millis), (life > 0).then(|| life * 10 - 1));
             for at in life * 10..life * 10 + 10 {
                 append(&mut journal, at, 1).unwrap();
@@ -271,14 +285,14 @@ mod tests {
     #[test]
     fn a_torn_tail_is_cut_and_said() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(folder.path(), TOTAL_MAX, origin()).unwrap();
+        let (mut journal, _) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
         for at in 0..5 {
             append(&mut journal, at, 1).unwrap();
         }
         let path = journal.open.as_ref().unwrap().path.clone();
         let length = fs::metadata(&path).unwrap().len();
         File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
-        let (mut journal, found) = Journal::open(folder.path(), TOTAL_MAX, origin()).unwrap();
+        let (mut journal, found) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
         assert!(found.cut.unwrap().contains("torn"));
         assert_eq!(found.last, Some(Moment::from_millis(3)));
         append(&mut journal, 9, 1).unwrap();
@@ -288,26 +302,26 @@ mod tests {
     #[test]
     fn stays_within_its_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(folder.path(), 3 * SEGMENT_MAX, origin()).unwrap();
+        let (mut journal, _) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
         for at in 0..40 {
-            append(&mut journal, at, 200_000).unwrap();
+            append(&mut journal, at, 200).unwrap();
         }
         let sizes = journal.segments().unwrap().into_iter().map(|p| fs::metadata(p).unwrap().len());
-        assert!(sizes.sum::<u64>() <= 4 * SEGMENT_MAX);
+        assert!(sizes.sum::<u64>() <= BOUNDS.total + BOUNDS.segment);
         assert_eq!(all(folder.path()).last(), Some(&39));
     }
 
     #[test]
     fn a_full_disk_is_said_and_the_next_step_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(folder.path(), TOTAL_MAX, origin()).unwrap();
+        let (mut journal, _) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
         append(&mut journal, 1, 1).unwrap();
         journal.open.as_mut().unwrap().file =
             File::options().write(true).open("/dev/full").unwrap();
         let error = append(&mut journal, 2, 1).unwrap_err().to_string();
         assert!(error.contains("free space"), "{error}");
         append(&mut journal, 3, 1).unwrap();
-        let (_, found) = Journal::open(folder.path(), TOTAL_MAX, origin()).unwrap();
+        let (_, found) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
         assert_eq!(found.cut, None);
     }
 }

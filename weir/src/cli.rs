@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Given, Origin, parse_duration};
+
+/// Governs a service mesh's traffic by goals.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// When to colour output.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// When to colour output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect, decide and push, until stopped.
+    Run(Run),
+    /// Watch Weir move real requests away from failing endpoints of a real Envoy.
+    Demo(Demo),
+    /// Check policies.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Write what Envoy needs to know.
+    #[command(subcommand)]
+    Envoy(Envoy),
+    /// Show the configuration in force.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Run {
+    /// The configuration file.
+    #[arg(short, long, env = "WEIR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where proxies connect: xDS, load reports, access log.
+    #[arg(long, env = "WEIR_LISTEN_XDS", value_name = "ADDRESS")]
+    pub listen_xds: Option<SocketAddr>,
+    /// Where the API and the pages are.
+    #[arg(long, env = "WEIR_LISTEN_API", value_name = "ADDRESS")]
+    pub listen_api: Option<SocketAddr>,
+    /// Where the metrics are.
+    #[arg(long, env = "WEIR_LISTEN_METRICS", value_name = "ADDRESS")]
+    pub listen_metrics: Option<SocketAddr>,
+    /// Where the journal and the last good state are.
+    #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The folder of policies.
+    #[arg(long, env = "WEIR_POLICIES", value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+    /// Time from one decision to the next.
+    #[arg(long, env = "WEIR_TICK", value_name = "DURATION", value_parser = duration)]
+    pub tick: Option<Duration>,
+}
+
+impl Run {
+    /// What was given, and whether by flag or environment. `matches` are those of this command.
+    pub fn given(&self, matches: &clap::ArgMatches) -> Given {
+        let origin = |id: &str, name: &'static str| match matches.value_source(id) {
+            Some(clap::parser::ValueSource::EnvVariable) => Origin::Environment(name),
+            _ => Origin::Flag,
+        };
+        Given {
+            file: self.config.clone(),
+            xds: self.listen_xds.map(|v| (v, origin("listen_xds", "WEIR_LISTEN_XDS"))),
+            api: self.listen_api.map(|v| (v, origin("listen_api", "WEIR_LISTEN_API"))),
+            metrics: self
+                .listen_metrics
+                .map(|v| (v, origin("listen_metrics", "WEIR_LISTEN_METRICS"))),
+            data_dir: self.data_dir.clone().map(|v| (v, origin("data_dir", "WEIR_DATA_DIR"))),
+            policies: self.policies.clone().map(|v| (v, origin("policies", "WEIR_POLICIES"))),
+            tick: self.tick.map(|v| (v, origin("tick", "WEIR_TICK"))),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write it as 500ms, 1s or 1m30s".to_owned())
+}
+
+/// The demonstration's options.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// End after one run of the script of faults.
+    #[arg(long)]
+    pub once: bool,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Scale the load: 1 is 1,200 requests per second a side.
+    #[arg(long, default_value_t = 1.0)]
+    pub rate: f64,
+    /// Start a real Prometheus as well, which scrapes the Envoy and is asked by Weir.
+    #[arg(long)]
+    pub prometheus: bool,
+    /// Draws of arrivals, service times and injected errors.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only these phases, in the script's order.
+    #[arg(long, value_delimiter = ',')]
+    pub phases: Vec<String>,
+    /// Scale the length of phases and pauses.
+    #[arg(long, default_value_t = 1.0)]
+    pub pace: f64,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Policies.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Check files and folders of policies; all problems at once.
+    Check {
+        /// Files or folders.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// How to print what is found.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Print the JSON Schema (draft 7) of policies, for editors.
+    Schema,
+}
+
+/// Envoy.
+#[derive(Debug, Subcommand)]
+pub enum Envoy {
+    /// Print a bootstrap for a proxy that Weir serves, or add Weir to an existing one.
+    Bootstrap(Bootstrap),
+}
+
+/// A bootstrap's options.
+#[derive(Args, Clone, Debug)]
+pub struct Bootstrap {
+    /// How the proxy tells Weir what it sees.
+    #[arg(long, value_enum, default_value_t = TelemetryProfile::Push)]
+    pub telemetry: TelemetryProfile,
+    /// Add to this file instead of writing a new one.
+    #[arg(long, value_name = "FILE")]
+    pub merge: Option<PathBuf>,
+    /// Where Weir's xDS port is; twice for two replicas.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:18010")]
+    pub weir: Vec<String>,
+    /// The proxy's node id, unique among proxies.
+    #[arg(long, value_name = "ID")]
+    pub node: Option<String>,
+    /// What the proxy belongs to.
+    #[arg(long, value_name = "NAME")]
+    pub node_cluster: Option<String>,
+    /// Its region, zone and sub-zone: `eu-west-1/eu-west-1a`.
+    #[arg(long, value_name = "LOCALITY", default_value = "")]
+    pub locality: String,
+    /// Where the proxy's admin interface listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
+    pub admin: String,
+    /// State of the world instead of incremental xDS.
+    #[arg(long)]
+    pub sotw: bool,
+    /// A listener and the cluster that it leads to; may be given several times.
+    #[arg(long, value_name = "HOST:PORT=CLUSTER")]
+    pub listen: Vec<String>,
+    /// Least number of clusters that an update may leave: a guard against an empty answer.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub clusters_min: u32,
+    /// Leave the access log out: no latency per endpoint, errors are judged all the same.
+    #[arg(long)]
+    pub no_access_log: bool,
+}
+
+/// How a proxy tells Weir what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TelemetryProfile {
+    /// Load reports each second.
+    Push,
+    /// Statistics per endpoint, read by Weir or a Prometheus.
+    Scrape,
+}
+
+/// The configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the settings in force.
+    View {
+        /// Where the settings come from.
+        #[command(flatten)]
+        run: Run,
+        /// Also print where each setting comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,16 @@
+//! One module per command; each gives the process's exit code.
+
+pub mod config;
+pub mod demo;
+pub mod envoy;
+pub mod policy;
+pub mod run;
+
+/// All went well.
+pub const OK: u8 = 0;
+/// Something failed.
+pub const FAILED: u8 = 1;
+/// The input is wrong (sysexits' EX_DATAERR).
+pub const BAD_INPUT: u8 = 65;
+/// A check found problems.
+pub const FINDINGS: u8 = 79;

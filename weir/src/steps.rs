@@ -1,0 +1,365 @@
+//! One step after another: what was seen goes in, the decision goes out, and both are recorded.
+//!
+//! No judgement here. A step gathers, folds, decides, records, sends and shows, in this order:
+//! what could not be recorded is not followed by another move.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use weir_collectors::access_log;
+use weir_collectors::endpoints::{Discovered, telemetry::Named};
+use weir_dashboard::board::{Board, Step as Shown};
+use weir_engine::decision::{Decision, Stance};
+use weir_engine::goal::{Goals, Mode};
+use weir_engine::names::{ClusterName, ServiceId};
+use weir_engine::observation::{Observation, Report, fold};
+use weir_engine::state::State;
+use weir_engine::topology::Topology;
+use weir_engine::units::Moment;
+use weir_journal::{Record, Step, digest};
+use weir_models::reference::{Memory, Reference};
+use weir_policies::in_force::InForce;
+use weir_proxy_adapter::native::Native;
+use weir_proxy_adapter::resource::Snapshot;
+use weir_proxy_adapter::server::{Publisher, Urgency};
+use weir_proxy_adapter::translate::translate;
+
+use crate::clock::Clock;
+use crate::config::{Endpoints, Service};
+use crate::store::journal::Journal;
+use crate::store::last_good::LastGood;
+use crate::topology;
+
+/// At most so many reports and receipts are taken into one step; more wait for the next.
+const TAKEN_MAX: usize = 100_000;
+
+/// The last good state is saved at least this often, for the budgets in it.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
+/// The journal is made durable this often: what a power cut may cost. A killed process loses
+/// nothing.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// What comes in.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Reports of all sources.
+    pub reports: mpsc::Receiver<Report>,
+    /// The access log.
+    pub log: access_log::Handle,
+    /// Policies in force.
+    pub policies: watch::Receiver<InForce>,
+    /// Per service, its discovered endpoints.
+    pub discovered: Vec<(ServiceId, watch::Receiver<Arc<Discovered>>)>,
+}
+
+/// Where it goes.
+#[derive(Debug)]
+pub struct Outputs {
+    /// The journal, unless it is switched off.
+    pub journal: Option<Journal>,
+    /// The last good state.
+    pub last_good: Option<LastGood>,
+    /// The page.
+    pub board: Arc<Board>,
+    /// The proxies.
+    pub publisher: Publisher,
+    /// Names of the clusters whose load reports are wanted.
+    pub clusters: watch::Sender<Arc<Vec<String>>>,
+}
+
+/// What is fixed for a process's life.
+#[derive(Debug)]
+pub struct Setup {
+    /// Configured services.
+    pub services: Vec<Service>,
+    /// The clusters that Weir writes.
+    pub native: Native,
+    /// Access log entries per second over all proxies.
+    pub log_budget: u32,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// The loop's memory.
+#[derive(Debug)]
+pub struct Steps {
+    setup: Setup,
+    served: BTreeSet<ServiceId>,
+    inputs: Inputs,
+    outputs: Outputs,
+    state: State<Memory>,
+    model: Reference,
+    topology: Arc<Topology>,
+    found: BTreeMap<ServiceId, Arc<Discovered>>,
+    named: Named,
+    unclaimed: BTreeSet<ServiceId>,
+    goals: Arc<Goals>,
+    first: bool,
+    unrecorded: bool,
+    saved: Moment,
+    synced: Moment,
+    last: Option<Arc<Snapshot>>,
+}
+
+impl Steps {
+    /// A loop that goes on from a state: the last good one, or an empty one.
+    pub fn new(setup: Setup, inputs: Inputs, outputs: Outputs, state: State<Memory>) -> Self {
+        let known = state.services.iter().map(|service| service.topology.clone());
+        let topology = Topology { services: known.collect() };
+        Self {
+            served: topology::served(&setup.services),
+            saved: state.at,
+            synced: state.at,
+            topology: Arc::new(topology),
+            found: BTreeMap::new(),
+            named: Named::default(),
+            unclaimed: BTreeSet::new(),
+            goals: Arc::default(),
+            model: Reference::default(),
+            first: true,
+            unrecorded: false,
+            last: None,
+            setup,
+            inputs,
+            outputs,
+            state,
+        }
+    }
+
+    /// Serves what an earlier life sent last, as it was, before anything else is known.
+    pub fn begin(&mut self) {
+        let configured = self.setup.services.iter();
+        let clusters = configured.flat_map(|s| s.clusters.iter().map(ToString::to_string));
+        self.outputs.clusters.send_replace(Arc::new(clusters.collect()));
+        let decided: Vec<_> =
+            self.state.services.iter().filter_map(|service| service.last.clone()).collect();
+        if decided.is_empty() {
+            return;
+        }
+        let decision = Decision {
+            sequence: self.state.sequence,
+            at: self.state.at,
+            services: decided,
+            sampling: self.state.sampling.rates(),
+        };
+        tracing::info!(sequence = decision.sequence, "serving the last good state");
+        self.send(&decision);
+        self.outputs.publisher.open();
+    }
+
+    /// Takes one step.
+    pub fn step(&mut self) {
+        let at = self.setup.clock.now();
+        let observation = self.observe(at);
+        if let Some(journal) = &mut self.outputs.journal {
+            let state = || postcard::to_allocvec(&self.state).expect("the state is plain data");
+            let prepared = journal.prepare(at, state);
+            self.noted(prepared);
+        }
+        let before = self.changing();
+        let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
+        let changed = before != self.changing();
+        self.record(at, &observation, &decision);
+        self.send(&decision);
+        if self.listed() {
+            self.outputs.publisher.open();
+        }
+        self.outputs.board.record(&Shown {
+            decision: &decision,
+            observation: &observation,
+            topology: &self.topology,
+            goals: &self.goals,
+        });
+        self.save(at, changed);
+    }
+
+    /// What a restart must know: everything that proxies are told, and who is out until when.
+    fn changing(&self) -> Vec<(Vec<weir_engine::decision::Realisation>, u32)> {
+        let services = self.state.services.iter();
+        services
+            .map(|s| {
+                let ejections = s.guard.standings.iter().map(|standing| standing.ejections).sum();
+                (s.realised.last.clone(), ejections)
+            })
+            .collect()
+    }
+
+    /// Gathers everything since the last step.
+    fn observe(&mut self, at: Moment) -> Observation {
+        let mut reports = Vec::new();
+        while reports.len() < TAKEN_MAX
+            && let Ok(report) = self.inputs.reports.try_recv()
+        {
+            reports.push(report);
+        }
+        let drained = self.inputs.log.drain(at);
+        reports.extend(drained.reports);
+        let mut receipts = Vec::new();
+        while receipts.len() < TAKEN_MAX
+            && let Ok(receipt) = self.outputs.publisher.receipts.try_recv()
+        {
+            receipts.push(receipt);
+        }
+        let topology = self.declared(&reports, at);
+        let goals = self.wanted();
+        Observation {
+            at,
+            traffic: fold(&reports, topology.as_deref().unwrap_or(&self.topology)),
+            topology: topology.map(|topology| (*topology).clone()),
+            goals: goals.map(|goals| (*goals).clone()),
+            receipts,
+            logs: drained.volumes,
+            log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
+            unrecorded: self.unrecorded,
+        }
+    }
+
+    /// The topology, if it changed.
+    fn declared(&mut self, reports: &[Report], at: Moment) -> Option<Arc<Topology>> {
+        self.named.absorb(reports, at);
+        for (service, discovered) in &mut self.inputs.discovered {
+            if discovered.has_changed().unwrap_or(false) || !self.found.contains_key(service) {
+                self.found.insert(service.clone(), discovered.borrow_and_update().clone());
+            }
+        }
+        self.unclaimed.extend(topology::unclaimed(reports, &self.topology, &self.found));
+        let by_telemetry =
+            self.setup.services.iter().filter(|s| s.endpoints == Endpoints::Telemetry);
+        let named: Vec<(ServiceId, Vec<ClusterName>)> = by_telemetry
+            .map(|service| (service.id.clone(), service.clusters.clone()))
+            .chain(self.unclaimed.iter().map(|id| (id.clone(), vec![ClusterName::from(&*id.name)])))
+            .collect();
+        for (id, clusters) in named {
+            let endpoints = self.named.endpoints(&clusters);
+            if endpoints.is_empty() {
+                self.unclaimed.remove(&id);
+                self.found.remove(&id);
+            } else {
+                let known = Discovered { endpoints, listed: true, ..Discovered::default() };
+                self.found.insert(id, Arc::new(known));
+            }
+        }
+        let topology = topology::topology(&self.setup.services, &self.found, &self.topology);
+        if topology == *self.topology && !self.first {
+            return None;
+        }
+        self.topology = Arc::new(topology);
+        Some(Arc::clone(&self.topology))
+    }
+
+    /// The goals, if they changed. A service whose endpoints only telemetry names is advised at
+    /// most: nobody may be served from hearsay.
+    fn wanted(&mut self) -> Option<Arc<Goals>> {
+        if !self.inputs.policies.has_changed().unwrap_or(false) && !self.first {
+            return None;
+        }
+        let mut goals = self.inputs.policies.borrow_and_update().goals().clone();
+        for goal in &mut goals.services {
+            if goal.mode == Mode::Enforce && !self.served.contains(&goal.service) {
+                goal.mode = Mode::Recommend;
+                tracing::warn!(
+                    service = %goal.service,
+                    policy = %goal.policy,
+                    "not enforced: the service's endpoints are not served by weir; \
+                     name it under services with a file or a DNS name"
+                );
+            }
+        }
+        self.goals = Arc::new(goals);
+        Some(Arc::clone(&self.goals))
+    }
+
+    /// Writes the step down. What could not be written stops the next one.
+    fn record(&mut self, at: Moment, observation: &Observation, decision: &Decision) {
+        let Some(journal) = &mut self.outputs.journal else { return };
+        let acted = |stance: &Stance| !matches!(stance, Stance::Resting);
+        let changed = decision
+            .services
+            .iter()
+            .filter(|service| service.moved.value() > 0.0 || acted(&service.stance))
+            .cloned()
+            .collect();
+        let step = Step { observation: observation.clone(), decision: digest(decision), changed };
+        let mut written = journal.append(&Record::Step(Box::new(step)));
+        if at.since(self.synced) >= SYNC_EVERY && written.is_ok() {
+            written = journal.sync();
+            self.synced = at;
+        }
+        self.noted(written);
+    }
+
+    fn noted(&mut self, written: Result<(), crate::store::StoreError>) {
+        match written {
+            Ok(()) => {
+                if self.unrecorded {
+                    tracing::info!("the journal can be written again");
+                }
+                self.unrecorded = false;
+            }
+            Err(error) => {
+                if !self.unrecorded {
+                    tracing::error!(%error, "decisions pause until the journal can be written");
+                }
+                self.unrecorded = true;
+            }
+        }
+    }
+
+    /// Translates a decision for the proxies and publishes it at once.
+    fn send(&mut self, decision: &Decision) {
+        let (decision, topology) = topology::only_served(decision, &self.topology, &self.served);
+        let translation = translate(&decision, &topology, &self.setup.native);
+        for withheld in &translation.withheld {
+            tracing::error!(%withheld, "not sent: the last good one stays");
+        }
+        let snapshot = match &self.last {
+            Some(last) => Arc::new(translation.over(last)),
+            None => Arc::new(translation.snapshot),
+        };
+        if self.last.as_ref() != Some(&snapshot) {
+            self.outputs.publisher.publish(Arc::clone(&snapshot), Urgency::Now);
+        }
+        self.last = Some(snapshot);
+    }
+
+    fn save(&mut self, at: Moment, changed: bool) {
+        let Some(last_good) = &self.outputs.last_good else { return };
+        if !changed && at.since(self.saved) < SAVE_EVERY {
+            return;
+        }
+        self.saved = at;
+        if let Err(error) = last_good.save(&saved(&self.state)) {
+            tracing::error!(%error, "the last good state is not saved: a restart begins with an older one");
+        }
+    }
+
+    /// Ends in order: the journal says so, and the last good state is saved.
+    pub fn close(&mut self) {
+        let at = self.setup.clock.now();
+        if let Some(journal) = &mut self.outputs.journal {
+            let written = journal.append(&Record::Closed { at }).and_then(|()| journal.sync());
+            if let Err(error) = written {
+                tracing::error!(%error, "the journal's end is not written");
+            }
+        }
+        self.save(at, true);
+    }
+
+    fn listed(&self) -> bool {
+        self.served.iter().all(|id| self.found.get(id).is_some_and(|found| found.listed))
+    }
+}
+
+/// The state without the telemetry of the last seconds, which means nothing to a later process.
+fn saved(state: &State<Memory>) -> State<Memory> {
+    let mut saved = state.clone();
+    for service in &mut saved.services {
+        let fresh = service.history.fresh;
+        service.history = weir_engine::history::History::default();
+        service.history.fresh = fresh;
+    }
+    saved
+}

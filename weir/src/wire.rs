@@ -1,0 +1,304 @@
+//! Builds the parts and joins them: the order in which they are called, and nothing else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use weir_collectors::status::Status;
+use weir_collectors::{INTAKE_CAPACITY, Intake, access_log, load_reports};
+use weir_dashboard::board::Board;
+use weir_dashboard::web::{self, Hosts, Web};
+use weir_engine::state::State;
+use weir_engine::model::Model;
+use weir_models::reference::{Memory, Reference};
+use weir_proxy_adapter::native::{ClusterSettings, Native};
+use weir_proxy_adapter::server::{self, Connections, Server};
+
+use crate::clock::Clock;
+use crate::config::{Config, Service, SourceConfig};
+use crate::goals::Goals;
+use crate::steps::{Inputs, Outputs, Setup, Steps};
+use crate::store::journal::{Bounds, Journal, Origin};
+use crate::store::last_good::LastGood;
+use crate::views::Feeds;
+
+mod sources;
+
+/// The cluster through which proxies reach Weir, as the generated bootstrap names it.
+pub const OWN_CLUSTER: &str = weir_proxy_adapter::bootstrap::parts::XDS_CLUSTER;
+
+/// Connections of proxies at once: a few per proxy.
+const CONNECTIONS_MAX: usize = 4_096;
+
+/// How often the page is told how sources and proxies stand.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// A running Weir.
+#[derive(Debug)]
+pub struct Running {
+    /// Where proxies connect.
+    pub xds: SocketAddr,
+    /// Where the API and the pages are.
+    pub api: SocketAddr,
+    /// Where the metrics are.
+    pub metrics: SocketAddr,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    steps: CancellationToken,
+    rest: CancellationToken,
+}
+
+impl Running {
+    /// Waits until a part ends unasked, which ends the whole.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} ended unasked"),
+            Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
+            Some(Err(panic)) => anyhow::Error::new(panic).context("a part panicked"),
+            None => anyhow::anyhow!("nothing is running"),
+        }
+    }
+
+    /// Ends in order: the loop finishes its step and closes the journal, then streams go.
+    pub async fn stop(mut self) {
+        self.steps.cancel();
+        while let Some(Ok((name, _))) = self.tasks.join_next().await {
+            if name == LOOP {
+                break;
+            }
+        }
+        self.rest.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The name of the loop's task.
+const LOOP: &str = "the loop";
+
+/// Binds a socket, or says which setting to change.
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} ({setting}): stop what uses it, or set {setting}")
+    })
+}
+
+/// Starts everything; returns once sockets are bound and the last good state, if any, is served.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let listeners = (
+        bind(config.xds, "listen.xds").await?,
+        bind(config.api, "listen.api").await?,
+        bind(config.metrics, "listen.metrics").await?,
+    );
+    let last_good = LastGood::open(&config.data_dir.join("state"))?;
+    let (state, passed_over) = last_good.load::<State<Memory>>();
+    for file in &passed_over {
+        tracing::error!(path = %file.path.display(), why = file.why, "a saved state is passed over");
+    }
+    let origin = Origin {
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        model: Reference::default().version().to_owned(),
+    };
+    let bounds = Bounds::of_total(config.journal_max);
+    let (journal, found) = Journal::open(&config.data_dir.join("journal"), bounds, origin)?;
+    if let Some(cut) = &found.cut {
+        tracing::warn!(cut, "the journal's tail was damaged");
+    }
+    let last = found.last.into_iter().chain(state.as_ref().map(|state| state.at)).max();
+    let clock = Clock::start(last);
+    let state = state.unwrap_or_default();
+    Assembly::new(config, clock).start(state, (journal, last_good), listeners)
+}
+
+/// The parts while they are put together.
+struct Assembly {
+    config: Config,
+    clock: Clock,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    steps: CancellationToken,
+    rest: CancellationToken,
+    board: Arc<Board>,
+    statuses: Vec<watch::Receiver<Status>>,
+}
+
+impl Assembly {
+    fn new(config: Config, clock: Clock) -> Self {
+        Self {
+            board: Arc::new(Board::new(clock.now())),
+            config,
+            clock,
+            tasks: JoinSet::new(),
+            steps: CancellationToken::new(),
+            rest: CancellationToken::new(),
+            statuses: Vec::new(),
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, part.await) });
+    }
+
+    fn start(
+        mut self,
+        state: State<Memory>,
+        (journal, last_good): (Journal, LastGood),
+        (xds, api, metrics): (TcpListener, TcpListener, TcpListener),
+    ) -> anyhow::Result<Running> {
+        let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
+        let (goals, policies) = Goals::open(self.config.policies.clone());
+        let stop = self.rest.clone();
+        self.spawn("the policies' watch", async move {
+            goals.run(stop).await;
+            Ok(())
+        });
+        let (intake, reports) = Intake::new(INTAKE_CAPACITY);
+        let (server, publisher) = Server::new(server::Config::new(1), self.clock.shared());
+        let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
+        let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
+        let discovered = self.discover(&state);
+        self.collect(&intake)?;
+        self.serve_pages(api, metrics);
+        let statuses = std::mem::take(&mut self.statuses);
+        self.show(Feeds {
+            statuses,
+            proxies: publisher.proxies.clone(),
+            standing: publisher.standing.clone(),
+            policies: policies.clone(),
+        });
+        let setup = Setup {
+            services: self.config.services.clone(),
+            native: native(&self.config.services),
+            log_budget: log_budget(&self.config),
+            clock: self.clock.clone(),
+        };
+        let inputs = Inputs { reports, log, policies, discovered };
+        let outputs = Outputs {
+            journal: Some(journal),
+            last_good: Some(last_good),
+            board: Arc::clone(&self.board),
+            publisher,
+            clusters,
+        };
+        self.drive(Steps::new(setup, inputs, outputs, state));
+        let Self { tasks, steps, rest, .. } = self;
+        let (xds, api, metrics) = addresses;
+        tracing::info!(%xds, %api, %metrics, "weir is running");
+        Ok(Running { xds, api, metrics, tasks, steps, rest })
+    }
+
+    /// Mounts xDS, load reports and the access log on one port, since Envoy reaches all of them
+    /// through one cluster.
+    fn serve_proxies(
+        &mut self,
+        server: Server,
+        (intake, clusters): (&Intake, watch::Receiver<Arc<Vec<String>>>),
+        listener: TcpListener,
+    ) -> access_log::Handle {
+        let interval = self.config.sources.iter().find_map(|source| match source {
+            SourceConfig::Push { interval, .. } => Some(*interval),
+            SourceConfig::Scrape(_) | SourceConfig::Prometheus(_) => None,
+        });
+        let asked = load_reports::Config {
+            interval: interval.unwrap_or(Duration::from_secs(1)),
+            clusters,
+            own_cluster: OWN_CLUSTER.to_owned(),
+            stop: self.rest.clone(),
+        };
+        let (reports, reports_status) =
+            load_reports::Service::new(asked, intake.clone(), self.clock.shared());
+        let logged = access_log::Config { stop: self.rest.clone() };
+        let (log, handle, log_status) = access_log::Service::new(logged, self.clock.shared());
+        self.statuses.extend([reports_status, log_status]);
+        let mut routes = server.routes();
+        routes = routes.add_service(reports.server()).add_service(log.server());
+        let mut tonic = server::configure(tonic::transport::Server::builder());
+        let router = tonic.add_routes(routes);
+        let connections = Connections::new(listener, CONNECTIONS_MAX);
+        let stop = self.rest.clone();
+        self.spawn("the server of proxies", async move {
+            let ended = stop.cancelled_owned();
+            router.serve_with_incoming_shutdown(connections, ended).await.context("serving proxies")
+        });
+        let stop = self.rest.clone();
+        self.spawn("the xDS server", async move {
+            server.run(stop).await;
+            Ok(())
+        });
+        handle
+    }
+
+    fn serve_pages(&mut self, api: TcpListener, metrics: TcpListener) {
+        let web = Web {
+            board: Arc::clone(&self.board),
+            clock: self.clock.shared(),
+            hosts: Hosts::Loopback,
+        };
+        let stop = self.rest.clone();
+        self.spawn("the API", async move {
+            let ended = stop.cancelled_owned();
+            Ok(web::serve::serve(api, web::router(web), ended).await?)
+        });
+        let board = Arc::clone(&self.board);
+        let stop = self.rest.clone();
+        self.spawn("the metrics", async move {
+            let ended = stop.cancelled_owned();
+            Ok(web::serve::serve(metrics, web::metrics_router(board), ended).await?)
+        });
+    }
+
+    fn show(&mut self, feeds: Feeds) {
+        let (board, clock, stop) = (Arc::clone(&self.board), self.clock.clone(), self.rest.clone());
+        self.spawn("the page's feeds", async move {
+            let mut ticks = tokio::time::interval(SHOW_EVERY);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                feeds.show(&board, clock.now());
+            }
+            Ok(())
+        });
+    }
+
+    /// The loop: one step per tick, never two to catch up.
+    fn drive(&mut self, mut steps: Steps) {
+        let (tick, stop) = (self.config.tick, self.steps.clone());
+        steps.begin();
+        self.spawn(LOOP, async move {
+            let mut ticks = tokio::time::interval(tick);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                tokio::task::block_in_place(|| steps.step());
+            }
+            tokio::task::block_in_place(|| steps.close());
+            Ok(())
+        });
+    }
+}
+
+/// The clusters that Weir writes.
+fn native(services: &[Service]) -> Native {
+    let written = services.iter().filter(|service| service.writes_clusters);
+    let clusters = written.flat_map(|service| {
+        let settings = ClusterSettings {
+            per_endpoint_stats: service.per_endpoint_stats,
+            ..ClusterSettings::default()
+        };
+        service.clusters.iter().map(move |name| (name.clone(), settings.clone()))
+    });
+    Native { clusters: clusters.collect::<BTreeMap<_, _>>() }
+}
+
+fn log_budget(config: &Config) -> u32 {
+    let budget = config.sources.iter().find_map(|source| match source {
+        SourceConfig::Push { entries_per_second, .. } => Some(*entries_per_second),
+        SourceConfig::Scrape(_) | SourceConfig::Prometheus(_) => None,
+    });
+    budget.unwrap_or(2_000)
+}
