@@ -3,8 +3,9 @@
 //! Weir answers a proxy's first message with the clusters that it wants to hear of and gets one
 //! message per interval from then on. Chosen over scraping as the first source of counts because
 //! it needs no open port at the proxy and is a second old at most. A stream that breaks is no
-//! alarm: Envoy comes back 5 s later whatever back-off it is configured with, its first report
-//! then covers the gap, and until then the engine holds.
+//! alarm: Envoy 1.40 comes back 5 s later whatever back-off it is configured with, its first report
+//! then covers the whole gap and says so, and until then the engine holds (measured: killed and
+//! restarted 2 s later, the next report came 5.9 s after the last and covered 5.9 s).
 //!
 //! A proxy that reports load cannot have `per_endpoint_stats` as well: Envoy refuses both at once.
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -14,8 +15,8 @@ use weir_engine::topology::Endpoint;
 
 use super::{ENDPOINTS_MAX, Outlet, REFRESH, plain, reachable};
 
-/// How long an answer is waited for: the resolver's own first attempt takes 5 s by default, and a
-/// later answer is the next round's.
+/// How long an answer may take before that is a failure: the resolver's own first attempt takes
+/// 5 s by default.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -34,31 +35,40 @@ enum DnsError {
 pub(super) async fn follow(name: &str, outlet: &mut Outlet) {
     let mut last: Option<Vec<Endpoint>> = None;
     loop {
-        match resolve(name).await {
+        let too_slow = || fall_back(&DnsError::TooSlow(name.to_owned()), last.as_ref(), outlet);
+        match resolve(name, too_slow).await {
             Ok(endpoints) => {
                 outlet.list(endpoints.clone());
                 last = Some(endpoints);
             }
-            Err(error) => {
-                outlet.fail(&error);
-                if let Some(endpoints) = &last {
-                    outlet.propose(endpoints.clone());
-                }
-            }
+            Err(error) => fall_back(&error, last.as_ref(), outlet),
         }
         sleep(REFRESH).await;
     }
 }
 
-async fn resolve(name: &str) -> Result<Vec<Endpoint>, DnsError> {
+/// What was known stands, and time passes for what is withheld of it.
+fn fall_back(error: &DnsError, last: Option<&Vec<Endpoint>>, outlet: &mut Outlet) {
+    outlet.fail(error);
+    if let Some(endpoints) = last {
+        outlet.propose(endpoints.clone());
+    }
+}
+
+/// Asks once and waits for the answer, however long: the resolver's thread cannot be called back,
+/// and asking anew beside it would pile up threads. Says so each time that the wait is too long.
+async fn resolve(name: &str, mut too_slow: impl FnMut()) -> Result<Vec<Endpoint>, DnsError> {
     let port = name.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     if port.is_none_or(|port| port == 0) {
         return Err(DnsError::NotAName(name.to_owned()));
     }
-    match timeout(ANSWER_WITHIN, lookup_host(name)).await {
-        Ok(Ok(addresses)) => endpoints(name, addresses),
-        Ok(Err(error)) => Err(DnsError::Lookup(name.to_owned(), error)),
-        Err(_) => Err(DnsError::TooSlow(name.to_owned())),
+    let mut lookup = pin!(lookup_host(name));
+    loop {
+        match timeout(ANSWER_WITHIN, &mut lookup).await {
+            Ok(Ok(addresses)) => return endpoints(name, addresses),
+            Ok(Err(error)) => return Err(DnsError::Lookup(name.to_owned(), error)),
+            Err(_) => too_slow(),
+        }
     }
 }
 
@@ -100,9 +110,10 @@ mod tests {
     #[tokio::test]
     async fn a_name_needs_a_port_and_an_address_is_its_own_name() {
         for bad in ["shop", "shop:", "shop:0", "shop:http", "shop:70000", ""] {
-            assert!(matches!(resolve(bad).await, Err(DnsError::NotAName(_))), "{bad}");
+            assert!(matches!(resolve(bad, || ()).await, Err(DnsError::NotAName(_))), "{bad}");
         }
-        let found = resolve("127.0.0.1:80").await.expect("no resolver is asked for an address");
+        let found =
+            resolve("127.0.0.1:80", || ()).await.expect("no resolver is asked for an address");
         assert_eq!(found, [plain(([127, 0, 0, 1], 80).into())]);
     }
 }

@@ -90,6 +90,39 @@ fn what_never_reached_the_endpoint_is_not_timed() {
     check(&unanswered(refused, true), Outcome::LocalFailure, None);
 }
 
+#[track_caller]
+fn check_flag(raise: impl Fn(&mut ResponseFlags), code: Option<u32>, expected: Option<Outcome>) {
+    let mut flags = ResponseFlags::default();
+    raise(&mut flags);
+    assert_eq!(outcome_of(flags, code), expected);
+}
+
+#[test]
+fn each_flag_says_where_the_attempt_failed() {
+    let local = Some(Outcome::LocalFailure);
+    check_flag(|flags| flags.upstream_connection_failure = true, Some(503), local);
+    check_flag(|flags| flags.upstream_overflow = true, Some(503), local);
+    check_flag(|flags| flags.no_healthy_upstream = true, Some(503), local);
+    check_flag(|flags| flags.fault_injected = true, Some(500), local);
+    check_flag(|flags| flags.rate_limited = true, Some(429), local);
+    check_flag(|flags| flags.overload_manager = true, Some(503), local);
+    check_flag(|flags| flags.dns_resolution_failure = true, Some(503), local);
+    let timeout = Some(Outcome::Timeout);
+    check_flag(|flags| flags.upstream_request_timeout = true, Some(504), timeout);
+    check_flag(|flags| flags.upstream_max_stream_duration_reached = true, None, timeout);
+    check_flag(|flags| flags.stream_idle_timeout = true, Some(408), timeout);
+    let error = Some(Outcome::Error);
+    check_flag(|flags| flags.upstream_remote_reset = true, None, error);
+    check_flag(|flags| flags.upstream_connection_termination = true, Some(503), error);
+    check_flag(|flags| flags.upstream_protocol_error = true, Some(200), error);
+    check_flag(|flags| flags.local_reset = true, None, error);
+    check_flag(|flags| flags.downstream_connection_termination = true, None, None);
+    check_flag(|flags| flags.downstream_remote_reset = true, Some(200), None);
+    // Of no weight by themselves: the code decides.
+    check_flag(|flags| flags.upstream_retry_limit_exceeded = true, Some(500), error);
+    check_flag(|flags| flags.delay_injected = true, Some(200), Some(Outcome::Success));
+}
+
 #[test]
 fn tunnels_and_streams_are_not_timed() {
     check(&answered("shop", 1, 101), Outcome::Success, None);
