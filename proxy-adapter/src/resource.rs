@@ -144,6 +144,15 @@ impl Resource {
         self
     }
 
+    /// Of a cluster: the name under which its endpoints are subscribed to.
+    pub fn endpoints_name(&self) -> Arc<str> {
+        let names = ClusterNames::decode(self.body.clone()).unwrap_or_default();
+        match names.endpoints {
+            Some(endpoints) if !endpoints.service_name.is_empty() => endpoints.service_name.into(),
+            _ => self.name.clone(),
+        }
+    }
+
     /// The answer to a name that nothing is known of, where one must be given: silence lets a
     /// proxy wait for 15 s. Other types have no harmless empty resource.
     pub fn empty(kind: TypeUrl, name: &str) -> Option<Self> {
@@ -159,6 +168,19 @@ impl Resource {
             TypeUrl::Cluster | TypeUrl::Listener | TypeUrl::Route => None,
         }
     }
+}
+
+/// The part of a cluster that says under which name its endpoints are subscribed to.
+#[derive(Clone, PartialEq, Message)]
+struct ClusterNames {
+    #[prost(message, optional, tag = "3")]
+    endpoints: Option<EndpointsName>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EndpointsName {
+    #[prost(string, tag = "2")]
+    service_name: String,
 }
 
 /// Resources by type and name.

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
 use weir_engine::names::Node;
 use weir_engine::units::Moment;
 
@@ -387,7 +386,7 @@ impl Session {
     /// Owes the client the endpoints of every cluster that it is about to be told.
     fn repair(&mut self, batch: &Batch) {
         for cluster in &batch.renewed {
-            let name = endpoints_of(cluster);
+            let name = cluster.endpoints_name();
             let endpoints = self.watches.get_mut(&TypeUrl::Endpoints);
             if !endpoints.is_some_and(|endpoints| endpoints.owe(&name)) {
                 self.renewed.insert(name);
@@ -413,25 +412,4 @@ fn check_names(count: usize, names: &[String]) -> Result<(), Violation> {
         return Err(Violation::TooManyNames(count));
     }
     names.iter().try_for_each(|name| check_name(name))
-}
-
-/// The two fields of a cluster that say under which name its endpoints are subscribed to.
-#[derive(Clone, PartialEq, Message)]
-struct ClusterNames {
-    #[prost(message, optional, tag = "3")]
-    endpoints: Option<EndpointsName>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EndpointsName {
-    #[prost(string, tag = "2")]
-    service_name: String,
-}
-
-fn endpoints_of(cluster: &Resource) -> Arc<str> {
-    let names = ClusterNames::decode(cluster.body.clone()).unwrap_or_default();
-    match names.endpoints {
-        Some(endpoints) if !endpoints.service_name.is_empty() => endpoints.service_name.into(),
-        _ => cluster.name.clone(),
-    }
 }

@@ -144,8 +144,8 @@ impl Stream {
             };
             let error = error.map(ToOwned::to_owned);
             out.extend(self.send(Request {
-                ask,
                 error,
+                ask,
                 ..request(response.kind, &response.nonce)
             }));
         }

@@ -1,5 +1,8 @@
 //! What goes before what, and what a changed cluster needs.
 
+use envoy_types::pb::envoy::config::cluster::v3 as cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::EdsClusterConfig;
+
 use super::*;
 
 /// A stream that subscribed to everything and took it.
@@ -51,8 +54,8 @@ fn a_cluster_that_is_asked_for_again_is_followed_by_its_endpoints() {
 
 #[test]
 fn endpoints_follow_also_where_they_have_a_name_of_their_own() {
-    let cluster =
-        ClusterNames { endpoints: Some(EndpointsName { service_name: "service".to_owned() }) };
+    let endpoints = EdsClusterConfig { service_name: "service".to_owned(), eds_config: None };
+    let cluster = cluster::Cluster { eds_cluster_config: Some(endpoints), ..Default::default() };
     let mut snapshot = Snapshot::default();
     snapshot.insert(Cluster, Resource::new("a", &cluster));
     snapshot.insert(Endpoints, Resource::new("service", &1_u32));

@@ -1,0 +1,322 @@
+//! Refusals of the whole fleet: what is good, what is not, and which services stand still.
+//!
+//! One node that refuses may be odd; a hundredth of the fleet (at least two nodes) is a bad push,
+//! and the rest should not have to find out one by one. Then everything of that service goes back
+//! to what proxies last took, and stays there for a while.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_engine::names::{Node, ServiceId};
+use weir_engine::units::Moment;
+
+use crate::resource::{Resource, Snapshot, TypeUrl, Version};
+
+/// Nodes that must refuse before a service stands still...
+const NODES_MIN: usize = 2;
+/// ...or one in so many of those connected, if that is more.
+const NODES_ONE_IN: usize = 100;
+/// Refusals of one push come together; older ones belong to another.
+const TOGETHER: Duration = Duration::from_mins(1);
+/// How long a service stands still at first, and at most.
+const FREEZE: Duration = Duration::from_mins(1);
+/// See [`FREEZE`].
+const FREEZE_MAX: Duration = Duration::from_mins(10);
+/// Versions refused by the fleet that are remembered.
+const VERSIONS_KEPT: usize = 1024;
+
+/// What stands still together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Everything of a service.
+    Service(ServiceId),
+    /// A resource that belongs to no service.
+    Resource(TypeUrl, Arc<str>),
+}
+
+/// Something that stands still because proxies refused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// What.
+    pub subject: Subject,
+    /// Nodes that refused.
+    pub nodes: usize,
+    /// The words of the last one.
+    pub words: String,
+    /// Since when.
+    pub since: Moment,
+    /// When a new version is tried.
+    pub until: Moment,
+}
+
+#[derive(Debug, Default)]
+struct Case {
+    nodes: BTreeMap<Node, Moment>,
+    frozen: Option<Frozen>,
+    times: u32,
+}
+
+/// The fleet's memory of refusals.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    good: BTreeMap<(TypeUrl, Arc<str>), Arc<Resource>>,
+    bad: VecDeque<(TypeUrl, Version)>,
+    cases: BTreeMap<Subject, Case>,
+}
+
+impl Refusals {
+    /// A node took this.
+    pub(super) fn taken(&mut self, kind: TypeUrl, resource: &Arc<Resource>, now: Moment) {
+        let key = (kind, resource.name.clone());
+        let known = self.good.get(&key).is_some_and(|good| good.version == resource.version);
+        if known {
+            return;
+        }
+        self.good.insert(key, resource.clone());
+        let subject = subject(kind, resource);
+        if self.cases.get(&subject).is_some_and(|case| !case.is_frozen(now)) {
+            self.cases.remove(&subject);
+        }
+    }
+
+    /// A node refused this; `connected` nodes are there. Whether something now stands still that
+    /// did not before.
+    pub(super) fn refused(
+        &mut self,
+        (kind, resource): (TypeUrl, &Resource),
+        node: &Node,
+        words: &str,
+        (connected, now): (usize, Moment),
+    ) -> bool {
+        let case = self.cases.entry(subject(kind, resource)).or_default();
+        case.nodes.insert(node.clone(), now);
+        case.nodes.retain(|_, at| now.since(*at) <= TOGETHER);
+        let enough = case.nodes.len() >= NODES_MIN.max(connected.div_ceil(NODES_ONE_IN));
+        if !enough {
+            return false;
+        }
+        let version = (kind, resource.version);
+        let newly_bad = !self.bad.contains(&version);
+        if newly_bad {
+            if self.bad.len() >= VERSIONS_KEPT {
+                self.bad.pop_front();
+            }
+            self.bad.push_back(version);
+        }
+        let newly_frozen = !case.is_frozen(now);
+        let nodes = case.nodes.len();
+        let frozen = case.freeze(subject(kind, resource), now);
+        frozen.nodes = nodes;
+        words.clone_into(&mut frozen.words);
+        newly_bad || newly_frozen
+    }
+
+    /// What some node last took under this name.
+    pub(super) fn good(&self, kind: TypeUrl, name: &Arc<str>) -> Option<&Arc<Resource>> {
+        self.good.get(&(kind, name.clone()))
+    }
+
+    /// The snapshot without what was refused: the last good resource in its place, or none.
+    pub(super) fn apply(&self, wanted: &Arc<Snapshot>, now: Moment) -> Arc<Snapshot> {
+        if self.bad.is_empty() && !self.cases.values().any(|case| case.is_frozen(now)) {
+            return wanted.clone();
+        }
+        let mut allowed = wanted.clone();
+        for (kind, named) in &wanted.types {
+            for (name, resource) in named.iter().filter(|(_, one)| self.is_held(*kind, one, now)) {
+                let named = Arc::make_mut(&mut allowed).types.entry(*kind).or_default();
+                match self.good(*kind, name).filter(|good| !self.is_bad(*kind, good)) {
+                    Some(good) => named.insert(resource.name.clone(), good.clone()),
+                    None => named.remove(name),
+                };
+            }
+        }
+        allowed
+    }
+
+    fn is_bad(&self, kind: TypeUrl, resource: &Resource) -> bool {
+        self.bad.contains(&(kind, resource.version))
+    }
+
+    fn is_held(&self, kind: TypeUrl, resource: &Resource, now: Moment) -> bool {
+        let frozen = self.cases.get(&subject(kind, resource)).is_some_and(|c| c.is_frozen(now));
+        frozen || self.is_bad(kind, resource)
+    }
+
+    /// Forgets resources that are no longer wanted.
+    pub(super) fn prune(&mut self, wanted: &Snapshot, now: Moment) {
+        let mut subjects = BTreeSet::new();
+        for (kind, named) in &wanted.types {
+            subjects.extend(named.values().map(|resource| subject(*kind, resource)));
+        }
+        let in_types = |kind: &TypeUrl, name: &Arc<str>| {
+            wanted.types.get(kind).is_some_and(|named| named.contains_key(name))
+        };
+        self.good.retain(|(kind, name), _| in_types(kind, name));
+        self.cases.retain(|subject, case| case.is_frozen(now) || subjects.contains(subject));
+    }
+
+    /// What stands still.
+    pub(super) fn frozen(&self, now: Moment) -> Vec<Frozen> {
+        let frozen = self.cases.values().filter_map(|case| case.frozen.clone());
+        frozen.filter(|frozen| frozen.until > now).collect()
+    }
+
+    /// When something may move again.
+    pub(super) fn wake(&self, now: Moment) -> Option<Moment> {
+        self.frozen(now).into_iter().map(|frozen| frozen.until).min()
+    }
+}
+
+impl Case {
+    fn is_frozen(&self, now: Moment) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| frozen.until > now)
+    }
+
+    /// Stands still from now on, longer each time; if it does already, nothing changes.
+    fn freeze(&mut self, subject: Subject, now: Moment) -> &mut Frozen {
+        if !self.is_frozen(now) {
+            let pause = FREEZE.saturating_mul(1 << self.times.min(8)).min(FREEZE_MAX);
+            self.times += 1;
+            self.frozen = None;
+            let until = now.plus(pause);
+            return self.frozen.insert(Frozen {
+                subject,
+                nodes: 0,
+                words: String::new(),
+                since: now,
+                until,
+            });
+        }
+        self.frozen.as_mut().expect("it is frozen, as was just checked")
+    }
+}
+
+fn subject(kind: TypeUrl, resource: &Resource) -> Subject {
+    match &resource.service {
+        Some(service) => Subject::Service(service.clone()),
+        None => Subject::Resource(kind, resource.name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(1_000_000);
+
+    fn resource(name: &str, content: u32) -> Arc<Resource> {
+        Arc::new(Resource::new(name, &content).deciding(1, ServiceId::new("demo", "shop")))
+    }
+
+    fn snapshot(resources: &[Arc<Resource>]) -> Arc<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        for resource in resources {
+            snapshot.insert(TypeUrl::Endpoints, (**resource).clone());
+        }
+        Arc::new(snapshot)
+    }
+
+    /// After so many of the connected nodes refused `a` in version 2, is it still in force?
+    #[track_caller]
+    fn check(nodes: usize, connected: usize, in_force: bool) {
+        let mut refusals = Refusals::default();
+        refusals.taken(TypeUrl::Endpoints, &resource("a", 1), NOW);
+        refusals.taken(TypeUrl::Endpoints, &resource("b", 1), NOW);
+        let bad = resource("a", 2);
+        for node in 0..nodes {
+            let node = Node::from(node.to_string());
+            refusals.refused((TypeUrl::Endpoints, &bad), &node, "no", (connected, NOW));
+        }
+        let wanted = snapshot(&[resource("a", 2), resource("b", 2)]);
+        let good = snapshot(&[resource("a", 1), resource("b", 1)]);
+        let expected = if in_force { &wanted } else { &good };
+        assert_eq!(refusals.apply(&wanted, NOW), *expected);
+        assert_eq!(refusals.frozen(NOW).is_empty(), in_force);
+    }
+
+    #[test]
+    fn two_nodes_or_one_in_a_hundred_stop_a_service() {
+        check(1, 1, true);
+        check(1, 2, true);
+        check(2, 2, false);
+        check(2, 200, false);
+        check(2, 201, true);
+        check(3, 201, false);
+    }
+
+    fn frozen() -> Refusals {
+        let mut refusals = Refusals::default();
+        refusals.taken(TypeUrl::Endpoints, &resource("a", 1), NOW);
+        for node in ["n1", "n2"] {
+            let bad = resource("a", 2);
+            refusals.refused((TypeUrl::Endpoints, &bad), &node.into(), "no", (2, NOW));
+        }
+        refusals
+    }
+
+    #[test]
+    fn a_service_moves_again_after_a_while_but_the_refused_version_never_does() {
+        let refusals = frozen();
+        let later = refusals.wake(NOW).unwrap();
+        assert_eq!(later, NOW.plus(Duration::from_mins(1)));
+        let third = snapshot(&[resource("a", 3)]);
+        assert_eq!(refusals.apply(&third, NOW), snapshot(&[resource("a", 1)]));
+        assert_eq!(refusals.apply(&third, later), third);
+        let second = snapshot(&[resource("a", 2)]);
+        assert_eq!(refusals.apply(&second, later), snapshot(&[resource("a", 1)]));
+    }
+
+    #[test]
+    fn each_time_it_stands_still_longer_until_something_new_is_taken() {
+        let mut refusals = frozen();
+        let mut now = NOW;
+        for (content, minutes) in (3..).zip([2, 4, 8, 10, 10]) {
+            now = refusals.wake(now).unwrap();
+            for node in ["n1", "n2"] {
+                let bad = resource("a", content);
+                refusals.refused((TypeUrl::Endpoints, &bad), &node.into(), "no", (2, now));
+            }
+            assert_eq!(refusals.wake(now), Some(now.plus(Duration::from_mins(minutes))));
+        }
+        now = refusals.wake(now).unwrap();
+        refusals.taken(TypeUrl::Endpoints, &resource("a", 99), now);
+        assert_eq!(refusals.frozen(now), []);
+        for node in ["n1", "n2"] {
+            let bad = resource("a", 100);
+            refusals.refused((TypeUrl::Endpoints, &bad), &node.into(), "no", (2, now));
+        }
+        assert_eq!(refusals.wake(now), Some(now.plus(Duration::from_mins(1))));
+    }
+
+    #[test]
+    fn refusals_that_lie_apart_do_not_add_up() {
+        let mut refusals = Refusals::default();
+        let bad = resource("a", 2);
+        refusals.refused((TypeUrl::Endpoints, &bad), &"n1".into(), "no", (2, NOW));
+        let later = NOW.plus(Duration::from_secs(61));
+        assert!(!refusals.refused((TypeUrl::Endpoints, &bad), &"n2".into(), "no", (2, later)));
+    }
+
+    #[test]
+    fn what_was_never_taken_is_left_out() {
+        let mut refusals = Refusals::default();
+        for node in ["n1", "n2"] {
+            let bad = resource("new", 2);
+            refusals.refused((TypeUrl::Endpoints, &bad), &node.into(), "no", (2, NOW));
+        }
+        let allowed = refusals.apply(&snapshot(&[resource("new", 2)]), NOW);
+        assert!(allowed.types[&TypeUrl::Endpoints].is_empty());
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_is_forgotten() {
+        let mut refusals = frozen();
+        refusals.prune(&Snapshot::default(), NOW);
+        assert_eq!(refusals.frozen(NOW).len(), 1, "still standing");
+        let later = NOW.plus(Duration::from_mins(2));
+        refusals.prune(&Snapshot::default(), later);
+        assert!(refusals.good.is_empty() && refusals.cases.is_empty());
+    }
+}
