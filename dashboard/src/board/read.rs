@@ -1,0 +1,484 @@
+//! Views of a snapshot: what the API serves and the pages are made of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_engine::decision::{Decision, EndpointState, ServiceDecision};
+use weir_engine::goal::{Goal, Objective};
+use weir_engine::names::{Address, ServiceId};
+use weir_engine::topology::ServiceTopology;
+use weir_engine::units::Moment;
+
+use super::log::Log;
+use super::track::{COARSE, Cell, Column, FINE, Scale};
+use super::{Record, Snapshot, words};
+use crate::view::decision::{DecisionDetail, DecisionId, EffectView};
+use crate::view::health::HealthView;
+use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, Sync};
+use crate::view::service::{
+    EndpointCounts, EndpointView, HistoryView, ObjectiveView, SeriesView, ServiceDetail,
+    ServiceSummary, Stance, TrafficView,
+};
+use crate::view::{Time, plain};
+
+/// Rates are taken over the last ten seconds of telemetry.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// A source that answers this seldom is stale rather than slow.
+const RECENT_COLUMNS: usize = 120;
+
+/// The effect of a decision is measured over half a minute before and after it.
+const EFFECT: Duration = Duration::from_secs(30);
+
+/// Decisions on a service's page.
+const DECISIONS_OF_SERVICE: usize = 50;
+
+/// Which of the two tracks is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Five minutes in seconds.
+    #[default]
+    Short,
+    /// A quarter of an hour in steps of five seconds.
+    Long,
+}
+
+impl Range {
+    pub(crate) const ALL: [Self; 2] = [Self::Short, Self::Long];
+
+    /// As it is written in a query.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Short => "5m",
+            Self::Long => "15m",
+        }
+    }
+
+    pub(crate) const fn scale(self) -> Scale {
+        match self {
+            Self::Short => FINE,
+            Self::Long => COARSE,
+        }
+    }
+}
+
+/// One service in a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service<'a> {
+    pub(crate) id: &'a ServiceId,
+    pub(crate) decision: &'a ServiceDecision,
+    pub(crate) at: Moment,
+    record: &'a Record,
+    goal: Option<&'a Goal>,
+    topology: Option<&'a ServiceTopology>,
+}
+
+impl Snapshot {
+    /// When the last step was taken; none before the first.
+    pub(crate) fn at(&self) -> Option<Moment> {
+        (self.decision.sequence > 0).then_some(self.decision.at)
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = Service<'_>> {
+        let decision: &Decision = &self.decision;
+        decision.services.iter().zip(&self.services).map(|(service, record)| Service {
+            id: &service.service,
+            decision: service,
+            at: decision.at,
+            record,
+            goal: self.goals.of(&service.service),
+            topology: self.topology_of(&service.service),
+        })
+    }
+
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<Service<'_>> {
+        self.services()
+            .find(|service| *service.id.namespace == *namespace && *service.id.name == *name)
+    }
+
+    fn topology_of(&self, id: &ServiceId) -> Option<&ServiceTopology> {
+        let services = &self.topology.services;
+        let at = services.binary_search_by(|topology| topology.service.cmp(id)).ok()?;
+        services.get(at)
+    }
+
+    pub(crate) fn summaries(&self) -> Vec<ServiceSummary> {
+        self.services().map(|service| service.summary()).collect()
+    }
+
+    /// Decisions newest first, optionally of one service.
+    pub(crate) fn decisions<'a>(
+        &'a self,
+        of: Option<(&'a str, &'a str)>,
+    ) -> impl Iterator<Item = (u64, &'a Arc<DecisionDetail>)> {
+        self.feed.iter().rev().filter(move |(_, detail)| {
+            of.is_none_or(|(namespace, name)| {
+                detail.decision.namespace == namespace && detail.decision.name == name
+            })
+        })
+    }
+
+    /// One decision with what was measured after it.
+    pub(crate) fn decision(&self, id: DecisionId) -> Option<DecisionDetail> {
+        let (_, detail) = self.feed.iter().rev().find(|(_, detail)| detail.decision.id == id)?;
+        let mut detail = DecisionDetail::clone(detail);
+        let decision = &detail.decision;
+        let service = self.service(&decision.namespace, &decision.name);
+        detail.effect = service.and_then(|service| service.effect(decision.at.0));
+        Some(detail)
+    }
+
+    pub(crate) fn sources(&self) -> &[SourceView] {
+        &self.sources
+    }
+
+    pub(crate) fn proxies(&self) -> &[ProxyView] {
+        &self.proxies
+    }
+
+    pub(crate) fn policies(&self) -> &[PolicyView] {
+        &self.policies
+    }
+
+    pub(crate) fn health(&self) -> &HealthView {
+        &self.health
+    }
+}
+
+impl<'a> Service<'a> {
+    pub(crate) fn summary(&self) -> ServiceSummary {
+        let decision = self.decision;
+        let stance = words::stance(&decision.stance);
+        let stale = stance == Stance::Decaying
+            || matches!(
+                decision.stance,
+                weir_engine::decision::Stance::Holding(weir_engine::decision::Hold::Stale { .. })
+            );
+        ServiceSummary {
+            namespace: plain(&self.id.namespace),
+            name: plain(&self.id.name),
+            policy: Some(plain(decision.policy.as_str())).filter(|policy| !policy.is_empty()),
+            mode: words::mode(decision.mode),
+            stance,
+            stance_text: decision.stance.to_string(),
+            stale,
+            telemetry_age_ms: self.record.fresh.map(|fresh| millis(self.at.since(fresh))),
+            traffic: self.traffic(),
+            capacity_per_second: decision.capacity.map(f64::from),
+            endpoints: self.counts(),
+            objectives: decision
+                .objectives
+                .iter()
+                .map(|status| ObjectiveView {
+                    name: plain(&status.name),
+                    text: self.objective(&status.name).map(words::promise).unwrap_or_default(),
+                    target: status.target.value(),
+                    good: status.good.map(f64::from),
+                    budget_left: status.budget_left,
+                    burn_rate: status.burn_rate,
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn detail(&self, snapshot: &Snapshot) -> ServiceDetail {
+        let of = (&*self.id.namespace, &*self.id.name);
+        let unclaimed = || Goal::of_unclaimed(self.id.clone());
+        let decisions = snapshot.decisions(Some(of)).take(DECISIONS_OF_SERVICE);
+        ServiceDetail {
+            service: self.summary(),
+            endpoints: self.endpoints(),
+            limits: match self.goal {
+                Some(goal) => words::limits(goal),
+                None => words::limits(&unclaimed()),
+            },
+            decisions: decisions.map(|(_, detail)| detail.decision.clone()).collect(),
+        }
+    }
+
+    fn objective(&self, name: &str) -> Option<&'a Objective> {
+        self.goal?.objectives.iter().find(|objective| objective.name == name)
+    }
+
+    fn counts(&self) -> EndpointCounts {
+        let mut counts = EndpointCounts::default();
+        for endpoint in &self.decision.endpoints {
+            counts.total += 1;
+            *match endpoint.state {
+                EndpointState::Serving => &mut counts.serving,
+                EndpointState::Joining => &mut counts.joining,
+                EndpointState::Probation => &mut counts.probation,
+                EndpointState::Ejected { .. } => &mut counts.ejected,
+                EndpointState::NotReady => &mut counts.not_ready,
+            } += 1;
+        }
+        counts
+    }
+
+    fn endpoints(&self) -> Vec<EndpointView> {
+        let traffic = self.traffic_by_endpoint();
+        let endpoints = self.decision.endpoints.iter().zip(traffic).enumerate();
+        endpoints
+            .map(|(index, (endpoint, traffic))| EndpointView {
+                address: plain(endpoint.address.as_str()),
+                locality: self.locality(index),
+                weight: endpoint.weight,
+                share: endpoint.share.value(),
+                state: words::state(endpoint.state),
+                until: match endpoint.state {
+                    EndpointState::Ejected { until, .. } => Some(Time(until)),
+                    EndpointState::Serving
+                    | EndpointState::Joining
+                    | EndpointState::Probation
+                    | EndpointState::NotReady => None,
+                },
+                why: endpoint.sentence(self.at),
+                bound: endpoint.bound.map(|bound| bound.to_string()),
+                traffic,
+            })
+            .collect()
+    }
+
+    fn locality(&self, index: usize) -> String {
+        let declared = self.topology.and_then(|topology| topology.endpoints.get(index));
+        let Some(endpoint) = declared else { return String::new() };
+        let locality = plain(&endpoint.locality.to_string());
+        locality.trim_end_matches('/').to_owned()
+    }
+
+    /// The columns from the newest back that hold the last seconds of telemetry.
+    fn recent(&self) -> impl Iterator<Item = &'a Arc<Column>> {
+        let mut span = Duration::ZERO;
+        let newest = self.record.fine.iter().rev().take(RECENT_COLUMNS).map(|(_, column)| column);
+        newest.take_while(move |column| {
+            let more = span < RECENT;
+            span += column.span;
+            more
+        })
+    }
+
+    fn traffic(&self) -> TrafficView {
+        let (mut requests, mut errors, mut span) = (0, 0, Duration::ZERO);
+        for column in self.recent() {
+            if let Some(sums) = column.sums() {
+                requests += sums.0;
+                errors += sums.1;
+                span += column.span;
+            }
+        }
+        let p99 = self
+            .record
+            .coarse
+            .iter()
+            .rev()
+            .nth(1)
+            .or_else(|| self.record.coarse.iter().next_back());
+        rates(requests, errors, span, p99.map_or(f32::NAN, |(_, column)| column.p99_ms))
+    }
+
+    fn traffic_by_endpoint(&self) -> Vec<TrafficView> {
+        let count = self.decision.endpoints.len();
+        let mut sums = vec![(0_u64, 0_u64, Duration::ZERO); count];
+        let layout = self.record.fine.last().map(|column| Arc::clone(&column.layout));
+        let Some(layout) = layout else { return vec![TrafficView::default(); count] };
+        for column in self.recent().filter(|column| Arc::ptr_eq(&column.layout, &layout)) {
+            for (sum, cell) in sums.iter_mut().zip(&column.cells).filter(|(_, cell)| cell.known) {
+                sum.0 += u64::from(cell.requests);
+                sum.1 += u64::from(cell.errors);
+                sum.2 += column.span;
+            }
+        }
+        let complete = self.record.coarse.iter().rev().map(|(_, column)| column);
+        let complete: Vec<_> =
+            complete.take(2).filter(|column| Arc::ptr_eq(&column.layout, &layout)).collect();
+        let p99 = |index: usize| {
+            let cells = complete.iter().rev().filter_map(|column| column.cells.get(index));
+            cells.map(|cell| cell.p99_ms).find(|p99| !p99.is_nan()).unwrap_or(f32::NAN)
+        };
+        let sums = sums.into_iter().enumerate();
+        sums.map(|(index, (requests, errors, span))| rates(requests, errors, span, p99(index)))
+            .collect()
+    }
+
+    pub(crate) fn columns(&self, range: Range) -> &'a Log<Column> {
+        match range {
+            Range::Short => &self.record.fine,
+            Range::Long => &self.record.coarse,
+        }
+    }
+
+    /// The last minutes as a matrix, oldest column first.
+    pub(crate) fn matrix(&self, range: Range) -> Matrix {
+        Matrix::of(self.columns(range), self.at, range.scale())
+    }
+
+    /// What was measured half a minute before and after a moment.
+    fn effect(&self, decided: Moment) -> Option<EffectView> {
+        if self.at.since(decided) < EFFECT {
+            return None;
+        }
+        let columns = if self.at.since(decided) + EFFECT < FINE.step * 300 {
+            &self.record.fine
+        } else {
+            &self.record.coarse
+        };
+        let oldest = columns.iter().next()?.1.at;
+        if oldest > decided {
+            return None;
+        }
+        let (mut before, mut after) = ((0, 0), (0, 0));
+        for (_, column) in columns.iter() {
+            let side = if column.at < decided && decided.since(column.at) <= EFFECT {
+                &mut before
+            } else if column.at >= decided && column.at.since(decided) < EFFECT {
+                &mut after
+            } else {
+                continue;
+            };
+            let (requests, errors) = column.sums().unwrap_or_default();
+            *side = (side.0 + requests, side.1 + errors);
+        }
+        Some(EffectView {
+            seconds: u32::try_from(EFFECT.as_secs()).unwrap_or(u32::MAX),
+            requests_before: before.0,
+            error_ratio_before: ratio(before.1, before.0),
+            requests_after: after.0,
+            error_ratio_after: ratio(after.1, after.0),
+        })
+    }
+}
+
+/// Endpoint by column: the cells of the last minutes, none where there was no step.
+#[derive(Clone, Debug)]
+pub(crate) struct Matrix {
+    pub(crate) scale: Scale,
+    /// When the first column begins.
+    pub(crate) start: Moment,
+    /// Endpoints in force in ascending order of address, then those that left.
+    pub(crate) addresses: Vec<Address>,
+    /// How many of the addresses are in force.
+    pub(crate) present: usize,
+    /// One row per address, each as long as the scale has columns.
+    pub(crate) rows: Vec<Vec<Option<Cell>>>,
+}
+
+impl Matrix {
+    fn of(columns: &Log<Column>, now: Moment, scale: Scale) -> Self {
+        let step = millis(scale.step).max(1);
+        let end = now.millis() / step + 1;
+        let start = end.saturating_sub(scale.columns as u64);
+        let newest = columns.last().map(|column| Arc::clone(&column.layout));
+        let mut addresses: Vec<Address> = newest.iter().flat_map(|l| l.iter().cloned()).collect();
+        let present = addresses.len();
+        let mut rows = vec![vec![None; scale.columns]; present];
+        let mut known = newest.unwrap_or_else(|| Arc::new([]));
+        let mut places: Vec<usize> = (0..present).collect();
+        for (_, column) in columns.iter().rev() {
+            let Some(x) = (column.at.millis() / step).checked_sub(start) else { break };
+            let Ok(x) = usize::try_from(x) else { break };
+            if !Arc::ptr_eq(&known, &column.layout) {
+                known = Arc::clone(&column.layout);
+                places = find_places(&known, &mut addresses);
+                rows.resize_with(addresses.len(), || vec![None; scale.columns]);
+            }
+            let reach = usize::try_from(millis(column.span) / step).unwrap_or(1).max(1);
+            for (&place, cell) in places.iter().zip(&column.cells) {
+                paint(&mut rows[place], x, reach, *cell);
+            }
+        }
+        let start = Moment::from_millis(start * step);
+        Self { scale, start, addresses, present, rows }
+    }
+
+    pub(crate) fn view(&self) -> HistoryView {
+        let step = self.scale.step;
+        let at = (0..self.scale.columns).scan(self.start, |at, _| {
+            let begins = *at;
+            *at = at.plus(step);
+            Some(Time(begins))
+        });
+        let series = self.addresses.iter().zip(&self.rows);
+        HistoryView {
+            step_ms: millis(step),
+            at: at.collect(),
+            endpoints: series
+                .map(|(address, row)| SeriesView {
+                    address: plain(address.as_str()),
+                    share: each(row, |cell| Some(cell.share)),
+                    requests: each(row, |cell| cell.known.then_some(cell.requests)),
+                    errors: each(row, |cell| cell.known.then_some(cell.errors)),
+                    p99_ms: each(row, |cell| Some(cell.p99_ms).filter(|p99| !p99.is_nan())),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Where an older layout's endpoints stand among the addresses; those that left are appended.
+fn find_places(layout: &[Address], addresses: &mut Vec<Address>) -> Vec<usize> {
+    let mut places: BTreeMap<Address, usize> =
+        addresses.iter().cloned().enumerate().map(|(index, address)| (address, index)).collect();
+    layout
+        .iter()
+        .map(|address| {
+            *places.entry(address.clone()).or_insert_with(|| {
+                addresses.push(address.clone());
+                addresses.len() - 1
+            })
+        })
+        .collect()
+}
+
+/// Puts a cell in its place and, where its counts were collected over several columns, lends them
+/// to the columns before it that know nothing of their own.
+fn paint(row: &mut [Option<Cell>], x: usize, reach: usize, cell: Cell) {
+    let Some(place) = row.get_mut(x) else { return };
+    match place {
+        Some(lent) if !cell.known => {
+            // A later column's counts cover this one; its share is its own.
+            (lent.share, lent.state) = (cell.share, cell.state);
+        }
+        _ => *place = Some(cell),
+    }
+    if cell.known {
+        for earlier in row[x.saturating_sub(reach - 1)..x].iter_mut() {
+            *earlier = Some(cell);
+        }
+    }
+}
+
+fn each<T>(row: &[Option<Cell>], value: impl Fn(&Cell) -> Option<T>) -> Vec<Option<T>> {
+    row.iter().map(|cell| cell.as_ref().and_then(&value)).collect()
+}
+
+fn rates(requests: u64, errors: u64, span: Duration, p99_ms: f32) -> TrafficView {
+    let seconds = span.as_secs_f64();
+    TrafficView {
+        requests_per_second: (seconds > 0.0).then(|| requests as f64 / seconds),
+        error_ratio: ratio(errors, requests),
+        p99_ms: Some(f64::from(p99_ms)).filter(|p99| !p99.is_nan()),
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl ProxyView {
+    /// Whether its last answer to any type was a refusal.
+    pub fn refuses(&self) -> bool {
+        self.types.iter().any(|subscription| subscription.sync == Sync::Refused)
+    }
+}
+
+impl PolicyView {
+    /// Whether the document as it stands is not in force.
+    pub fn is_wrong(&self) -> bool {
+        self.state != PolicyState::InForce
+    }
+}

@@ -1,0 +1,91 @@
+//! The two routers: one for the API and the pages, one for the metrics.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::middleware;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use weir_engine::units::Moment;
+
+use crate::board::Board;
+use crate::{api, pages};
+
+pub(crate) mod answer;
+pub mod problem;
+pub mod serve;
+mod shield;
+
+/// Open event streams at once: some dozens of people, each with a tab or two.
+const STREAMS_MAX: usize = 64;
+
+/// What the routers need.
+#[derive(Clone)]
+pub struct Web {
+    /// Where everything is read from.
+    pub board: Arc<Board>,
+    /// What time it is: pages say how old things are.
+    pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
+    /// Names by which the API may be asked for.
+    pub hosts: Hosts,
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Web").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+/// Names by which the API may be asked for. A page of a foreign site can make a browser ask any
+/// address under the site's own name (DNS rebinding); the name in the request gives it away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// `localhost` and loopback addresses: right for a listener on loopback.
+    Loopback,
+    /// These as well: what people type to get here, without port.
+    Also(Vec<String>),
+}
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) web: Web,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) openapi: String,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Moment {
+        (self.web.clock)()
+    }
+}
+
+/// The API, its events, health and the pages.
+pub fn router(web: Web) -> Router {
+    let (api, openapi) = api::router();
+    let openapi = openapi.to_pretty_json().expect("the description has string keys only");
+    let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+    let shared = Arc::new(Shared { web, streams, openapi });
+    Router::new()
+        .merge(api)
+        .merge(pages::router())
+        .fallback(problem::unknown_path)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), shield::shield))
+        .with_state(shared)
+}
+
+/// The metrics, for a listener of their own.
+pub fn metrics_router(board: Arc<Board>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(board)
+}
+
+/// What Prometheus expects of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn metrics(State(board): State<Arc<Board>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], board.metrics().text())
+}
