@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 use weir_collectors::access_log;
 use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_dashboard::board::{Board, Step as Shown};
-use weir_engine::decision::{Decision, Stance};
+use weir_engine::decision::{Decision, EndpointState, ServiceDecision, Stance};
 use weir_engine::goal::{Goals, Mode};
-use weir_engine::names::{ClusterName, ServiceId};
+use weir_engine::names::{Address, ClusterName, ServiceId};
 use weir_engine::observation::{Observation, Report, fold};
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
@@ -99,6 +99,7 @@ pub struct Steps {
     goals: Arc<Goals>,
     first: bool,
     unrecorded: bool,
+    told: BTreeMap<ServiceId, Told>,
     saved: Moment,
     synced: Moment,
     last: Option<Arc<Snapshot>>,
@@ -121,6 +122,7 @@ impl Steps {
             model: Reference::default(),
             first: true,
             unrecorded: false,
+            told: BTreeMap::new(),
             last: None,
             setup,
             inputs,
@@ -163,6 +165,7 @@ impl Steps {
         let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
         let changed = before != self.changing();
         self.record(at, &observation, &decision);
+        self.tell(&decision);
         self.send(&decision);
         if self.listed() {
             self.outputs.publisher.open();
@@ -272,6 +275,23 @@ impl Steps {
         Some(Arc::clone(&self.goals))
     }
 
+    /// Logs what changes an operator's view: what Weir does with a service, and who is out.
+    fn tell(&mut self, decision: &Decision) {
+        for service in &decision.services {
+            let told = Told::of(service);
+            let before = self.told.insert(service.service.clone(), told.clone());
+            if before.unwrap_or_default() != told {
+                tracing::info!(
+                    service = %service.service,
+                    decision = decision.sequence,
+                    mode = ?service.mode,
+                    "{}", service.summary()
+                );
+            }
+        }
+        self.told.retain(|id, _| decision.services.iter().any(|service| service.service == *id));
+    }
+
     /// Writes the step down. What could not be written stops the next one.
     fn record(&mut self, at: Moment, observation: &Observation, decision: &Decision) {
         let Some(journal) = &mut self.outputs.journal else { return };
@@ -350,6 +370,31 @@ impl Steps {
 
     fn listed(&self) -> bool {
         self.served.iter().all(|id| self.found.get(id).is_some_and(|found| found.listed))
+    }
+}
+
+/// What was last logged of a service.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    stance: std::mem::Discriminant<Stance>,
+    out: Vec<Address>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { stance: std::mem::discriminant(&Stance::Resting), out: Vec::new() }
+    }
+}
+
+impl Told {
+    fn of(service: &ServiceDecision) -> Self {
+        let out = service.endpoints.iter().filter(|endpoint| {
+            matches!(endpoint.state, EndpointState::Ejected { .. } | EndpointState::NotReady)
+        });
+        Self {
+            stance: std::mem::discriminant(&service.stance),
+            out: out.map(|endpoint| endpoint.address.clone()).collect(),
+        }
     }
 }
 

@@ -84,3 +84,86 @@ fn parts<'a>(
             .chain(group)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Group, Member};
+    use crate::names::{Locality, ServiceId};
+    use crate::observation::{Row, ServiceTraffic, Source};
+    use crate::topology::Endpoint;
+    use alloc::vec::Vec;
+    use core::num::NonZeroU32;
+
+    /// Four endpoints in one group; the last is ejected. What each got per second, for 20 s.
+    fn compare(form: Form, predicted: [f64; 4], requests: [u64; 4]) -> Option<Hold> {
+        let address = |index: usize| format!("10.0.0.{index}:80").as_str().into();
+        let topology = ServiceTopology {
+            service: ServiceId::new("a", "b"),
+            endpoints: (0..4)
+                .map(|index| Endpoint {
+                    address: address(index),
+                    locality: Locality::default(),
+                    concurrency: None,
+                    ready: true,
+                })
+                .collect(),
+            clusters: Vec::new(),
+            counts: Source::LoadReport,
+        };
+        let member = |index: usize| Member {
+            address: address(index),
+            weight: NonZeroU32::MIN,
+            health: if index == 3 { Health::Unhealthy } else { Health::Healthy },
+        };
+        let group = |range: core::ops::Range<usize>| Group {
+            locality: Locality::default(),
+            weight: NonZeroU32::MIN,
+            members: range.map(member).collect(),
+        };
+        let realisation = Realisation {
+            clusters: Vec::new(),
+            form,
+            groups: alloc::vec![group(0..1), group(1..4)],
+            predicted: predicted.into_iter().map(Ratio::clamped).collect(),
+            panicking: false,
+        };
+        let mut history = History::default();
+        for second in 0..20 {
+            let rows = requests.iter().zip(0..).map(|(&requests, endpoint)| Row {
+                endpoint,
+                requests,
+                clients: 1,
+                ..Row::default()
+            });
+            let traffic = ServiceTraffic { rows: rows.collect(), ..ServiceTraffic::default() };
+            history.absorb(Moment::from_millis(second * 1_000), 4, Some(&traffic));
+        }
+        mismatch(&[realisation], &topology, &history, Moment::default())
+    }
+
+    #[test]
+    fn what_was_told_is_what_happens() {
+        let predicted = [0.2, 0.4, 0.4, 0.0];
+        assert_eq!(compare(Form::Weights, predicted, [40, 80, 80, 0]), None);
+        // Least request moves load within a locality.
+        assert_eq!(compare(Form::Classes, predicted, [40, 120, 40, 0]), None);
+        assert_eq!(compare(Form::InOut, predicted, [90, 70, 40, 0]), None);
+    }
+
+    #[test]
+    fn what_was_not_told_is_noticed() {
+        let predicted = [0.2, 0.4, 0.4, 0.0];
+        assert!(compare(Form::Weights, predicted, [40, 120, 40, 0]).is_some());
+        assert!(compare(Form::Classes, predicted, [80, 80, 40, 0]).is_some());
+        for form in [Form::InOut, Form::Classes, Form::Weights] {
+            let leaking = compare(form, predicted, [39, 78, 78, 5]);
+            assert!(leaking.is_some(), "an ejected endpoint gets 2.5 % under {form:?}");
+        }
+    }
+
+    #[test]
+    fn few_requests_say_nothing() {
+        assert_eq!(compare(Form::Weights, [0.2, 0.4, 0.4, 0.0], [0, 12, 0, 12]), None);
+    }
+}
