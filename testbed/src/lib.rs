@@ -11,3 +11,4 @@ pub mod ports;
 pub mod child;
 pub mod envoy;
 pub mod required;
+pub mod demo;

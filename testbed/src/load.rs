@@ -64,7 +64,7 @@ pub struct Live {
 }
 
 /// What one side has seen of the segment that is under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SideLive {
     /// Answers a second, at present.
     pub rps: f64,

@@ -1,0 +1,132 @@
+//! The configuration of the demo's one Envoy: Weir's part, if any, with the listeners of both
+//! sides and the clusters of the plain one added.
+
+use super::membership::Membership;
+use super::{PROXIES, TIMEOUT};
+use serde_json::{Value, json};
+
+/// What a proxy's listener is called.
+pub(super) fn listener_name(side: &str, proxy: usize) -> String {
+    format!("{side}-{proxy:02}")
+}
+
+/// What a proxy's cluster is called; Weir serves those of the governed side by these names.
+pub fn cluster_name(side: &str, proxy: usize) -> String {
+    format!("demo-{side}-{proxy:02}")
+}
+
+/// `governed` is there where Weir is not.
+pub(super) fn bootstrap(
+    mut weir: Value,
+    upstream_log: &[Value],
+    governed: Option<&Membership>,
+    plain: &Membership,
+) -> Value {
+    let proxies = || 0..PROXIES;
+    let listeners = proxies()
+        .map(|proxy| listener("governed", proxy, upstream_log))
+        .chain(proxies().map(|proxy| listener("plain", proxy, &[])));
+    let of_nobody = governed.into_iter().map(|list| ("governed", list));
+    let clusters = of_nobody
+        .chain([("plain", plain)])
+        .flat_map(|(side, list)| proxies().map(move |proxy| cluster(side, proxy, list)));
+    // Envoy wants a name of its own before it reads endpoints from anywhere.
+    for field in ["id", "cluster"] {
+        if weir["node"][field].is_null() {
+            weir["node"][field] = json!("demo");
+        }
+    }
+    extend(&mut weir["static_resources"]["listeners"], listeners);
+    extend(&mut weir["static_resources"]["clusters"], clusters);
+    weir
+}
+
+fn extend(list: &mut Value, with: impl Iterator<Item = Value>) {
+    let mut all = list.take().as_array().cloned().unwrap_or_default();
+    all.extend(with);
+    *list = Value::Array(all);
+}
+
+/// Port 0: the kernel chooses, and Envoy is asked. `validate_clusters` is off since the governed
+/// clusters come later, from Weir.
+fn listener(side: &str, proxy: usize, upstream_log: &[Value]) -> Value {
+    let name = listener_name(side, proxy);
+    let timeout = format!("{}s", TIMEOUT.as_secs_f64());
+    let action = json!({"cluster": cluster_name(side, proxy), "timeout": timeout});
+    let routes = json!([{"match": {"prefix": "/"}, "route": action}]);
+    let mut router = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+    });
+    if !upstream_log.is_empty() {
+        router["upstream_log"] = json!(upstream_log);
+    }
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network\
+                  .http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "generate_request_id": false,
+        "route_config": {
+            "name": name,
+            "validate_clusters": false,
+            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
+        },
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    });
+    let filter = json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": manager,
+    });
+    json!({
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [filter]}],
+    })
+}
+
+/// What a careful operator has without Weir: least request, outlier detection at its defaults.
+fn cluster(side: &str, proxy: usize, list: &Membership) -> Value {
+    json!({
+        "name": cluster_name(side, proxy),
+        "type": "EDS",
+        "lb_policy": "LEAST_REQUEST",
+        "outlier_detection": {},
+        "eds_cluster_config": list.eds(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn names(list: &Value) -> Vec<&str> {
+        list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn weirs_part_stays_and_its_clusters_are_its_own() {
+        let weir = json!({
+            "node": {"id": "proxies"},
+            "static_resources": {"clusters": [{"name": "weir"}]},
+        });
+        let plain = Membership::assignment(Path::new("/demo"), "plain");
+        let whole = bootstrap(weir, &[json!({"name": "log"})], None, &plain);
+        assert_eq!(whole["node"]["id"], "proxies");
+        let clusters = names(&whole["static_resources"]["clusters"]);
+        assert_eq!(clusters.len(), 1 + PROXIES);
+        assert_eq!(clusters[..2], ["weir", "demo-plain-00"]);
+        let listeners = &whole["static_resources"]["listeners"];
+        assert_eq!(names(listeners).len(), 2 * PROXIES);
+        let logged = listeners.to_string().matches("upstream_log").count();
+        assert_eq!(logged, PROXIES);
+        assert!(listeners.to_string().contains("\"demo-governed-39\""));
+    }
+
+    #[test]
+    fn without_weir_both_sides_are_alike() {
+        let list = |side| Membership::assignment(Path::new("/demo"), side);
+        let whole = bootstrap(json!({}), &[], Some(&list("governed")), &list("plain"));
+        let text = whole.to_string();
+        assert_eq!(text.matches("governed").count(), text.matches("plain").count());
+    }
+}
