@@ -1,0 +1,98 @@
+//! The reference model: how Weir judges endpoints and shares traffic by default.
+//!
+//! Judging: service time, capacity and errors per endpoint from counts of the last seconds, or
+//! unknown. Sharing: equal, unless a difference between endpoints is proven and lasts; then the
+//! rates that let requests spend the least time in all. Limits, timers and probations are the
+//! guard's: here stands only what would be best.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_engine::assessment::Assessment;
+use weir_engine::history::remapped;
+use weir_engine::model::{Model, View};
+use weir_engine::plan::Plan;
+use weir_engine::units::Moment;
+
+use crate::concurrency::Knee;
+use crate::errors::Counts;
+use crate::imbalance::Difference;
+use crate::persistence::Persistence;
+use crate::service_time::Filter;
+use crate::tail::Timed;
+
+mod judge;
+mod share;
+
+/// The reference model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reference;
+
+/// What the reference model remembers of one service: a fixed amount per endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// When it last judged.
+    at: Option<Moment>,
+    /// How long before that it judged the time before.
+    elapsed: Duration,
+    /// One per endpoint.
+    endpoints: Vec<Endpoint>,
+    /// How much of a deviation persists.
+    persistence: Persistence,
+    /// When deviations were last set aside to be compared later.
+    set_aside: Option<Moment>,
+    /// How much wider than ordinary the service's requests spread; below one counts as one.
+    spread: f64,
+    /// The error ratio that is usual here.
+    usual_errors: Option<f64>,
+    /// The median of workers that were surely busy.
+    busy: f64,
+}
+
+/// What is remembered of one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Endpoint {
+    /// Its service time, once known.
+    filter: Option<Filter>,
+    /// Logarithm of its capacity in requests per millisecond, as of the last look.
+    level: f64,
+    /// Its throughput and knee.
+    knee: Knee,
+    /// Requests and errors: of lately, or since it came back.
+    counts: Counts,
+    /// Timed requests likewise.
+    timed: Timed,
+    /// Windows in a row in which it was too slow.
+    slow_windows: u32,
+    /// When the probation began that the counts belong to.
+    proving_since: Option<Moment>,
+    /// The deviation that was set aside.
+    deviation: Option<f64>,
+    /// Whether it differs from its peers.
+    difference: Difference,
+}
+
+impl Model for Reference {
+    type Memory = Memory;
+
+    fn version(&self) -> &'static str {
+        "reference-1"
+    }
+
+    fn remap(&self, memory: &mut Memory, from: &[Option<usize>]) {
+        memory.endpoints = remapped(&mut memory.endpoints, from);
+    }
+
+    fn assess(&self, view: &View<'_>, memory: &mut Memory) -> Assessment {
+        memory.endpoints.resize_with(view.topology.endpoints.len(), Endpoint::default);
+        judge::assess(view, memory)
+    }
+
+    fn share(&self, view: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {
+        memory.endpoints.resize_with(view.topology.endpoints.len(), Endpoint::default);
+        share::share(view, assessment, memory)
+    }
+}
+
+#[cfg(test)]
+mod tests;

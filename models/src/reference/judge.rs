@@ -1,0 +1,302 @@
+//! Judging a service: what is known of each endpoint, and which of them fail.
+
+use core::time::Duration;
+
+use weir_engine::assessment::{Assessment, Expectation, Judgement};
+use weir_engine::decision::EndpointState;
+use weir_engine::history::{History, Window};
+use weir_engine::model::View;
+use weir_engine::observation::Row;
+use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
+
+use super::{Endpoint, Memory};
+use crate::errors::{self, Counts};
+use crate::queue::Queue;
+use crate::service_time::{self, Estimate, Filter, REQUESTS_LEAST, Seen};
+use crate::tail::{self, Promise};
+use crate::{concurrency, middle, persistence};
+
+/// Time constant of the usual error ratio: slow, so that a failure of all shows as unusual.
+const USUAL_IN: f64 = 300.0;
+
+/// An endpoint looks bad from this error ratio on, or this multiple of the usual one.
+const BAD_LEAST: f64 = 0.01;
+const BAD_TIMES_USUAL: f64 = 3.0;
+
+/// An endpoint looks bad if it is slower than in the long run by ln(1.5) and four deviations.
+const BAD_SLOWER: f64 = 0.405_465_108_108_164_4;
+const BAD_DEVIATIONS: f64 = 4.0;
+
+/// Time constant of the requests' spread, and the most that it may widen.
+const SPREAD_IN: f64 = 30.0;
+const SPREAD_MOST: f64 = 5.0;
+
+/// The median of |z| where z is normal.
+const MEDIAN_OF_NORMAL: f64 = 0.6745;
+
+/// From this utilization on an endpoint shows its capacity, declared or not.
+const SHOWS_CAPACITY: f64 = 0.9;
+
+/// The longest step: after a longer silence filters start from what is seen now anyway.
+const STEP_MOST: Duration = Duration::from_secs(600);
+
+pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
+    let fresh = Fresh::of(view, memory);
+    (memory.at, memory.elapsed) = (Some(view.at), fresh.elapsed);
+    let looks = look(view, memory, &fresh);
+    learn(memory, &looks, view, &fresh);
+    let part = memory.persistence.part();
+    let mut endpoints: Vec<Judgement> = looks
+        .iter()
+        .zip(&mut memory.endpoints)
+        .map(|(look, endpoint)| judgement(look, endpoint, part))
+        .collect();
+    accuse(&mut endpoints, memory, &fresh);
+    Assessment { endpoints, load: load(view.history), persistence: part }
+}
+
+/// The windows since the last judgement.
+struct Fresh<'a> {
+    windows: Vec<&'a Window>,
+    elapsed: Duration,
+    /// What is kept of earlier counts.
+    kept: f64,
+    promise: Option<Promise>,
+}
+
+impl<'a> Fresh<'a> {
+    fn of(view: &View<'a>, memory: &Memory) -> Self {
+        let elapsed = memory.at.map_or(view.elapsed, |at| view.at.since(at)).min(STEP_MOST);
+        let new = |window: &&Window| memory.at.is_none_or(|at| window.at > at);
+        Self {
+            windows: view.history.newest_first().take_while(new).collect(),
+            elapsed,
+            kept: errors::kept(elapsed),
+            promise: Promise::of(view.goal),
+        }
+    }
+
+    fn rows(&self, endpoint: usize) -> impl Iterator<Item = &'a Row> {
+        self.windows.iter().filter_map(move |window| window.rows.get(endpoint)?.as_ref())
+    }
+}
+
+/// What this step shows of one endpoint.
+#[derive(Default)]
+struct Look {
+    /// Enough was seen within the last seconds.
+    known: Option<Estimate>,
+    /// By how many ordinary deviations it surprised, if anything new was seen.
+    surprise: Option<f64>,
+    workers: f64,
+    declared: bool,
+}
+
+fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
+    let (spread, busy) = (memory.spread.max(1.0), memory.busy);
+    let declared = view.topology.endpoints.iter().zip(&mut memory.endpoints);
+    declared
+        .enumerate()
+        .map(|(index, (declared, endpoint))| {
+            let state = view.standings.get(index);
+            let proving = state.filter(|standing| standing.state == EndpointState::Probation);
+            endpoint.count(proving.map(|standing| standing.since), index, fresh);
+            let finished = fresh.rows(index).any(|row| row.requests > row.errors);
+            let Some(seen) = pooled(view.history, index) else { return Look::default() };
+            if finished {
+                endpoint.knee.see_rate(seen.rate, fresh.elapsed);
+            }
+            let workers = match declared.concurrency {
+                Some(declared) => f64::from(declared.get()),
+                None => endpoint.learn_workers(seen, finished, busy, fresh.elapsed),
+            };
+            let known = service_time::estimate(seen, Queue::of(workers));
+            let new = known.filter(|_| finished);
+            let surprise = new.map(|look| endpoint.follow(look, spread, fresh.elapsed));
+            Look { known, surprise, workers, declared: declared.concurrency.is_some() }
+        })
+        .collect()
+}
+
+/// An endpoint's counts from the newest window back, until they are enough or the reach ends.
+fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
+    let (mut requests, mut finished, mut seconds) = (0.0, 0.0, 0.0);
+    let (mut timed, mut sum_ms, mut windows) = (0.0, 0.0, 0.0);
+    let rows = history.newest_first().filter_map(|window| window.rows.get(endpoint)?.as_ref());
+    for row in rows {
+        if row.latency.count.is_finite() && row.latency.sum_ms.is_finite() {
+            timed += row.latency.count;
+            sum_ms += row.latency.sum_ms;
+        }
+        if row.clients > 0 {
+            requests += row.requests as f64;
+            finished += row.requests.saturating_sub(row.errors) as f64;
+            seconds += row.exposure.as_secs_f64() / f64::from(row.clients);
+            windows += 1.0;
+        }
+        if finished >= REQUESTS_LEAST && timed >= REQUESTS_LEAST {
+            break;
+        }
+    }
+    if seconds <= 0.0 {
+        return None;
+    }
+    let mean_ms = if timed > 0.0 { sum_ms / timed } else { 0.0 };
+    // Little's law over all requests, the failed ones' time included: they were inside too.
+    let inside = requests / seconds * mean_ms / 1_000.0;
+    Some(Seen { finished, timed, inside, rate: finished / seconds, windows })
+}
+
+impl Endpoint {
+    /// Takes in new counts; those of a probation are its own and are not forgotten.
+    fn count(&mut self, proving: Option<Moment>, index: usize, fresh: &Fresh<'_>) {
+        if proving.is_some() && proving != self.proving_since {
+            (self.counts, self.timed, self.slow_windows) = Default::default();
+        } else if proving.is_none() {
+            self.counts.forget(fresh.kept);
+            self.timed.forget(fresh.kept);
+        }
+        self.proving_since = proving;
+        for row in fresh.rows(index) {
+            if row.clients > 0 {
+                self.counts.add(row.judged_requests, row.judged_errors);
+            }
+            if let Some(promise) = fresh.promise {
+                self.timed.add(&row.latency, promise.threshold);
+            }
+        }
+    }
+
+    fn learn_workers(&mut self, seen: Seen, new: bool, peers: f64, elapsed: Duration) -> f64 {
+        if new && seen.finished.min(seen.timed) >= REQUESTS_LEAST && seen.rate > 0.0 {
+            let ms = 1_000.0 * seen.inside / seen.rate;
+            self.knee.see_latency(ms, seen.rate, elapsed);
+        }
+        concurrency::learned(self.knee.busy, peers)
+    }
+
+    fn follow(&mut self, look: Estimate, spread: f64, elapsed: Duration) -> f64 {
+        if let Some(filter) = &mut self.filter {
+            return filter.follow(look, spread, elapsed);
+        }
+        self.filter = Some(Filter::start(look, spread));
+        0.0
+    }
+}
+
+/// Learns what the service's endpoints show together.
+fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>) {
+    if fresh.windows.is_empty() {
+        return;
+    }
+    let seconds = fresh.elapsed.as_secs_f64();
+    let mut surprises: Vec<f64> =
+        looks.iter().filter_map(|look| look.surprise).map(f64::abs).collect();
+    if let Some(median) = middle::lower(&mut surprises) {
+        let seen = (median / MEDIAN_OF_NORMAL).min(SPREAD_MOST);
+        let gain = 1.0 - libm::exp(-seconds / SPREAD_IN);
+        memory.spread = memory.spread.max(1.0);
+        memory.spread += gain * (seen - memory.spread);
+    }
+    if looks.iter().any(|look| !look.declared) {
+        let busy = memory.endpoints.iter().map(|endpoint| endpoint.knee.busy);
+        let mut busy: Vec<f64> = busy.filter(|busy| *busy > 0.0).collect();
+        memory.busy = middle::lower(&mut busy).unwrap_or(0.0);
+    }
+    memory.persistence.forget(fresh.elapsed);
+    let due = memory.set_aside.is_none_or(|then| view.at.since(then) >= persistence::LAG);
+    if due {
+        memory.set_aside = Some(view.at);
+        for (look, endpoint) in looks.iter().zip(&mut memory.endpoints) {
+            let now = look.known.zip(endpoint.filter);
+            if let Some(((look, filter), before)) = now.zip(endpoint.deviation) {
+                memory.persistence.add(before, look.ln_ms - filter.long);
+            }
+            endpoint.deviation = now.map(|(_, filter)| filter.deviation());
+        }
+    }
+}
+
+fn judgement(look: &Look, endpoint: &mut Endpoint, part: f64) -> Judgement {
+    let known = look.known.zip(endpoint.filter);
+    let expectation = known.map(|(estimate, filter)| {
+        // Only the part of a deviation that persists is acted on.
+        let ln_ms = filter.long + part * filter.deviation();
+        let service_ms = libm::exp(ln_ms);
+        endpoint.level = libm::log(look.workers / service_ms);
+        let shows = look.declared || estimate.utilization >= SHOWS_CAPACITY;
+        let capacity = if shows { 1_000.0 * look.workers / service_ms } else { 0.0 };
+        Expectation {
+            service_time: Millis::clamped(service_ms),
+            deviation: filter.variance.sqrt(),
+            concurrency: look.workers,
+            capacity: PerSecond::clamped(capacity),
+            sustained: PerSecond::clamped(endpoint.knee.sustained),
+            utilization: Ratio::clamped(estimate.utilization),
+        }
+    });
+    let slower = known.is_some_and(|(_, filter)| {
+        let deviation = filter.deviation();
+        deviation > BAD_SLOWER && deviation > BAD_DEVIATIONS * filter.variance.sqrt()
+    });
+    Judgement {
+        expectation,
+        failing: None,
+        slow: None,
+        bad: slower,
+        errors: endpoint.counts.errors,
+        requests: endpoint.counts.requests,
+    }
+}
+
+/// Adds the proofs against endpoints. Comparing with peers is needed only where one is suspect.
+fn accuse(judgements: &mut [Judgement], memory: &mut Memory, fresh: &Fresh<'_>) {
+    let total = memory.endpoints.iter().fold(Counts::default(), |mut total, endpoint| {
+        total.add(endpoint.counts.requests, endpoint.counts.errors);
+        total
+    });
+    let mut usual_now = total.ratio();
+    if memory.endpoints.iter().any(|endpoint| endpoint.counts.suspect()) {
+        let peers = errors::Peers::of(memory.endpoints.iter().map(|endpoint| endpoint.counts));
+        usual_now = peers.median();
+        let usual = memory.usual_errors.unwrap_or(usual_now);
+        let bad_from = (BAD_TIMES_USUAL * usual).max(BAD_LEAST);
+        for (judgement, endpoint) in judgements.iter_mut().zip(&memory.endpoints) {
+            let proving = endpoint.proving_since.is_some();
+            judgement.failing = peers.failing(endpoint.counts, proving);
+            judgement.bad |= judgement.failing.is_some()
+                || endpoint.counts.suspect() && endpoint.counts.surely() > bad_from;
+        }
+    }
+    if total.requests > 0.0 && !fresh.windows.is_empty() {
+        let gain = 1.0 - libm::exp(-fresh.elapsed.as_secs_f64() / USUAL_IN);
+        let usual = memory.usual_errors.get_or_insert(usual_now);
+        *usual += gain * (usual_now - *usual);
+    }
+    if let Some(promise) = fresh.promise {
+        accuse_slow(judgements, promise, memory, fresh);
+    }
+}
+
+fn accuse_slow(
+    judgements: &mut [Judgement],
+    promise: Promise,
+    memory: &mut Memory,
+    fresh: &Fresh<'_>,
+) {
+    let peers = tail::Peers::of(memory.endpoints.iter().map(|endpoint| endpoint.timed));
+    for (judgement, endpoint) in judgements.iter_mut().zip(&mut memory.endpoints) {
+        judgement.slow = peers.slow(endpoint.timed, promise, endpoint.slow_windows);
+        judgement.bad |= judgement.slow.is_some();
+        if !fresh.windows.is_empty() {
+            endpoint.slow_windows = judgement.slow.map_or(0, |slow| slow.windows);
+        }
+    }
+}
+
+/// Requests per second in the newest window.
+fn load(history: &History) -> PerSecond {
+    let newest = history.newest_first().next();
+    let rates = newest.iter().flat_map(|window| window.rows.iter().flatten());
+    PerSecond::clamped(rates.filter_map(Row::rate).sum())
+}

@@ -1,0 +1,342 @@
+//! Sharing a service's traffic: who differs, who shall go, and what each one's weight should be.
+
+use core::time::Duration;
+
+use weir_engine::assessment::{Assessment, Expectation, Judgement};
+use weir_engine::decision::{EndpointState, Reason};
+use weir_engine::model::{Standing, View};
+use weir_engine::plan::{Plan, Wish};
+use weir_engine::units::{Millis, PerSecond};
+
+use super::Memory;
+use crate::imbalance::Look;
+use crate::queue::Queue;
+use crate::waterfill::{self, Demand, Server};
+use crate::weights::{self, Range};
+use crate::{middle, tail};
+
+/// Shares are solved for at least this part of the capacity: what is best near saturation is good
+/// below it, and a load that rises finds it ready.
+const LOAD_LEAST: f64 = 0.85;
+
+/// And at most for this part: beyond it every split is bad.
+const LOAD_MOST: f64 = 0.93;
+
+/// An endpoint of unknown capacity is not raised above this multiple of what it has sustained.
+const SUSTAINED_MOST: f64 = 1.3;
+
+/// What a request to another zone costs where the policy keeps traffic at home, in seconds: a
+/// round trip between zones, and as much again for its price.
+const CROSS_ZONE: f64 = 0.002;
+
+/// While returning from an ejection an endpoint gets at most this part of an equal share.
+const PROBATION_MOST: f64 = 0.1;
+
+/// The variance of a median of n estimates is this over n times that of one.
+const OF_MEDIAN: f64 = 1.57;
+
+pub(super) fn share(view: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {
+    let service = Service { view, assessment, elapsed: memory.elapsed };
+    let median = differ(service, memory);
+    let steering = median.and_then(|median| service.targets(median, memory));
+    let own = |index: usize| steering.as_ref().and_then(|targets| targets.get(index)).copied();
+    let equal_rate = service.equal_rate();
+    let mut endpoints: Vec<Wish> = (0..view.topology.endpoints.len())
+        .map(|index| service.wish(index, own(index).unwrap_or(1.0), equal_rate))
+        .collect();
+    if steering.is_some() {
+        settle(&mut endpoints, service);
+        explain(&mut endpoints, service, memory);
+    }
+    let capacity = service.capacity();
+    Plan { endpoints, steering: steering.is_some(), capacity }
+}
+
+/// A service and what is known of it.
+#[derive(Clone, Copy)]
+struct Service<'a> {
+    view: &'a View<'a>,
+    assessment: &'a Assessment,
+    /// Since the last judgement.
+    elapsed: Duration,
+}
+
+/// Finds which endpoints differ from their peers; returns the median logarithm of capacity.
+fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
+    let (mut levels, mut variances) = (Vec::new(), 0.0);
+    for (index, endpoint) in memory.endpoints.iter().enumerate() {
+        if let Some(known) = service.expectation(index)
+            && service.standing(index).state == EndpointState::Serving
+        {
+            levels.push(endpoint.level);
+            variances += known.deviation * known.deviation;
+        }
+    }
+    let count = levels.len() as f64;
+    let median = middle::lower(&mut levels);
+    for (index, endpoint) in memory.endpoints.iter_mut().enumerate() {
+        let standing = service.standing(index);
+        let Some((known, median)) = service.expectation(index).zip(median) else {
+            endpoint.difference.see_nothing();
+            continue;
+        };
+        let variance = known.deviation * known.deviation + OF_MEDIAN * variances / (count * count);
+        let look = Look {
+            difference: endpoint.level - median,
+            deviation: variance.sqrt(),
+            passing: is_passing(standing.state),
+        };
+        endpoint.difference.see(look, service.view.at);
+    }
+    median
+}
+
+fn is_passing(state: EndpointState) -> bool {
+    matches!(state, EndpointState::Joining | EndpointState::Probation)
+}
+
+impl Service<'_> {
+    fn expectation(&self, index: usize) -> Option<&Expectation> {
+        self.assessment.endpoints.get(index)?.expectation.as_ref()
+    }
+
+    fn standing(&self, index: usize) -> Standing {
+        self.view.standings.get(index).copied().unwrap_or_default()
+    }
+
+    fn takes_part(&self, index: usize) -> bool {
+        let ready = self.view.topology.endpoints.get(index).is_some_and(|e| e.ready);
+        ready && !matches!(self.standing(index).state, EndpointState::Ejected { .. })
+    }
+
+    fn members(&self) -> impl Iterator<Item = usize> {
+        (0..self.view.topology.endpoints.len()).filter(|&index| self.takes_part(index))
+    }
+
+    /// Requests per second of an equal share.
+    fn equal_rate(&self) -> f64 {
+        self.assessment.load.value() / (self.members().count().max(1) as f64)
+    }
+
+    /// The capacity of the endpoints that take part, where that of each is known.
+    fn capacity(&self) -> Option<PerSecond> {
+        let mut sum = 0.0;
+        for index in self.members() {
+            sum += Some(self.expectation(index)?.capacity.value()).filter(|c| *c > 0.0)?;
+        }
+        Some(PerSecond::clamped(sum))
+    }
+
+    fn range(&self, equal_rate: f64) -> Range {
+        let balancing = &self.view.goal.balancing;
+        Range { least: balancing.weight_min, most: balancing.weight_max }.with_probe(equal_rate)
+    }
+
+    /// The weights that are best where endpoints differ; nothing at rest.
+    fn targets(&self, median: f64, memory: &Memory) -> Option<Vec<f64>> {
+        let differs = |index: &usize| memory.endpoints[*index].difference.stands;
+        let members: Vec<usize> = self.members().collect();
+        if !members.iter().any(differs) {
+            return None;
+        }
+        let mut rates = self.fill(&members, median, memory);
+        // Those that do not differ are alike: a chunk more or less is no difference either.
+        let alike: Vec<usize> = (0..members.len()).filter(|at| !differs(&members[*at])).collect();
+        let mean = alike.iter().map(|&at| rates[at]).sum::<f64>() / alike.len().max(1) as f64;
+        for at in alike {
+            rates[at] = mean;
+        }
+        let range = self.range(self.equal_rate());
+        let wished: Vec<f64> =
+            weights::relative(&rates).into_iter().map(|weight| range.bound(weight)).collect();
+        if weights::near_equal(wished.iter().copied()) {
+            return None;
+        }
+        let mut targets = vec![1.0; memory.endpoints.len()];
+        for (&index, weight) in members.iter().zip(wished) {
+            let unknown = self.expectation(index).is_none() && differs(&index);
+            targets[index] = if unknown { self.standing(index).weight } else { weight };
+        }
+        Some(targets)
+    }
+
+    fn fill(&self, members: &[usize], median: f64, memory: &Memory) -> Vec<f64> {
+        let zones = Zones::of(self.view);
+        let servers: Vec<Server> = members
+            .iter()
+            .map(|&index| {
+                let endpoint = &memory.endpoints[index];
+                let declared = self.view.topology.endpoints[index].concurrency;
+                let declared = declared.map(|declared| f64::from(declared.get()));
+                let known = self.expectation(index).map(|known| known.concurrency);
+                let level = if endpoint.difference.stands { endpoint.level } else { median };
+                Server {
+                    queue: Queue::of(known.or(declared).unwrap_or(memory.busy)),
+                    capacity: 1_000.0 * libm::exp(level),
+                    zone: zones.of_endpoint(index, self.view),
+                }
+            })
+            .collect();
+        let capacity: f64 = servers.iter().map(|server| server.capacity).sum();
+        let load = self.assessment.load.value().max(LOAD_LEAST * capacity);
+        waterfill::fill(&servers, &zones.demands(load.min(LOAD_MOST * capacity)))
+    }
+
+    /// What to wish for one endpoint, whose weight should become `target`.
+    fn wish(&self, index: usize, target: f64, equal_rate: f64) -> Wish {
+        let standing = self.standing(index);
+        let judgement = self.assessment.endpoints.get(index);
+        let weight = if self.takes_part(index) {
+            let target = self.sustainable(index, target, equal_rate);
+            let passing = self.passing_most(standing);
+            let slewed = weights::slew(standing.weight, target.min(passing), self.elapsed);
+            slewed.min(passing)
+        } else {
+            standing.weight
+        };
+        let ready = self.view.topology.endpoints.get(index).is_some_and(|e| e.ready);
+        let mut reason = match standing.state {
+            _ if !ready => Reason::NotReady,
+            EndpointState::Joining | EndpointState::Probation => {
+                Reason::Proving { age: self.view.at.since(standing.since) }
+            }
+            _ if self.expectation(index).is_none() => Reason::Unknown,
+            EndpointState::Serving | EndpointState::Ejected { .. } | EndpointState::NotReady => {
+                Reason::Equal
+            }
+        };
+        let accusation = judgement.and_then(accusation);
+        let eject = accusation.is_some();
+        if let Some(accusation) = accusation {
+            reason = accusation;
+        }
+        Wish { weight, eject, reason }
+    }
+
+    /// The most that a new or returning endpoint should get by now.
+    fn passing_most(&self, standing: Standing) -> f64 {
+        let age = self.view.at.since(standing.since);
+        match standing.state {
+            EndpointState::Joining => weights::ramp(age, self.view.goal.balancing.slow_start),
+            EndpointState::Probation => PROBATION_MOST,
+            EndpointState::Serving | EndpointState::Ejected { .. } | EndpointState::NotReady => {
+                f64::INFINITY
+            }
+        }
+    }
+
+    /// Bounds a rise where the capacity is not known.
+    fn sustainable(&self, index: usize, target: f64, equal_rate: f64) -> f64 {
+        let standing = self.standing(index).weight;
+        match self.expectation(index) {
+            Some(known) if known.capacity.value() <= 0.0 && target > standing.max(1.0) => {
+                let most = SUSTAINED_MOST * known.sustained.value() / equal_rate;
+                // Written so that NaN (no load) bounds to what is.
+                if target <= most { target } else { most.max(standing).max(1.0).min(target) }
+            }
+            Some(_) | None => target,
+        }
+    }
+}
+
+/// The proof that should take an endpoint out, if there is one.
+fn accusation(judgement: &Judgement) -> Option<Reason> {
+    let slow = judgement.slow.filter(|slow| slow.windows >= tail::WINDOWS);
+    judgement.failing.map(Reason::Failing).or(slow.map(Reason::Slow))
+}
+
+/// Keeps all weights where no change is worth a push.
+fn settle(endpoints: &mut [Wish], service: Service<'_>) {
+    let changes = |(index, wish): (usize, &Wish)| {
+        service.takes_part(index)
+            && weights::worth_a_push(service.standing(index).weight, wish.weight)
+    };
+    if !endpoints.iter().enumerate().any(changes) {
+        for (index, wish) in endpoints.iter_mut().enumerate() {
+            wish.weight = service.standing(index).weight;
+        }
+    }
+}
+
+/// Says why each endpoint gets what it gets while shares are unequal.
+fn explain(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
+    let known = |index| service.expectation(index).map(|known| known.service_time.value());
+    let mut times: Vec<f64> = (0..endpoints.len()).filter_map(known).collect();
+    let peers = Millis::clamped(middle::lower(&mut times).unwrap_or(0.0));
+    for (index, wish) in endpoints.iter_mut().enumerate() {
+        if wish.reason != Reason::Equal {
+            continue;
+        }
+        wish.reason = match service.expectation(index) {
+            Some(known) if memory.endpoints[index].difference.stands => Reason::ServiceTime {
+                own: known.service_time,
+                peers,
+                persistence: service.assessment.persistence,
+            },
+            Some(_) | None => Reason::Remainder,
+        };
+    }
+}
+
+/// Client zones and how far endpoint zones are from them.
+struct Zones<'a> {
+    /// Endpoint zones, sorted; empty where zones do not count.
+    names: Vec<&'a str>,
+    /// Client zones with their requests.
+    clients: Vec<(&'a str, f64)>,
+}
+
+impl<'a> Zones<'a> {
+    /// Zones count where the policy keeps traffic at home and clients of several zones report.
+    fn of(view: &View<'a>) -> Self {
+        let window = view.history.newest_first().next();
+        let endpoints = &view.topology.endpoints;
+        let aware = view.goal.balancing.zone_aware.as_ref();
+        let window = window.filter(|window| {
+            window.zones.len() > 1
+                && aware.is_some_and(|aware| endpoints.len() >= aware.min_endpoints as usize)
+        });
+        let Some(window) = window else { return Self { names: Vec::new(), clients: Vec::new() } };
+        let mut names: Vec<&str> = endpoints.iter().map(|e| e.locality.zone.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let least = aware.map_or(0, |aware| aware.min_endpoints_in_zone as usize);
+        let in_zone = |zone: &str| {
+            endpoints.iter().filter(|endpoint| endpoint.locality.zone.as_str() == zone).count()
+        };
+        let clients = window.zones.iter().map(|zone| {
+            let requests: u64 = zone.rows.iter().flatten().map(|row| row.requests).sum();
+            // A zone with too few endpoints of its own is at home everywhere.
+            let name = zone.zone.as_str();
+            (if in_zone(name) < least { "" } else { name }, requests as f64)
+        });
+        Self { clients: clients.collect(), names }
+    }
+
+    fn of_endpoint(&self, index: usize, view: &View<'_>) -> usize {
+        let endpoint = view.topology.endpoints.get(index);
+        let zone = endpoint.map_or("", |endpoint| endpoint.locality.zone.as_str());
+        self.names.binary_search(&zone).unwrap_or(0)
+    }
+
+    /// Splits a load over client zones as they ask now.
+    fn demands(&self, load: f64) -> Vec<Demand> {
+        let all: f64 = self.clients.iter().map(|(_, requests)| requests).sum();
+        if all <= 0.0 {
+            return vec![Demand { rate: load, ways: vec![0.0; self.names.len().max(1)] }];
+        }
+        self.clients
+            .iter()
+            .map(|&(client, requests)| Demand {
+                rate: load * requests / all,
+                ways: self.names.iter().map(|&zone| way(client, zone)).collect(),
+            })
+            .collect()
+    }
+}
+
+/// What the way from a client zone to an endpoint zone costs, in seconds.
+fn way(client: &str, zone: &str) -> f64 {
+    let home = client.is_empty() || zone.is_empty() || client == zone;
+    if home { 0.0 } else { CROSS_ZONE }
+}

@@ -1,0 +1,317 @@
+//! The world: events on virtual time.
+
+use core::time::Duration;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::num::NonZeroU32;
+
+use weir_engine::decision::{Group, Health, Member};
+use weir_engine::names::{Address, Locality, ServiceId};
+use weir_engine::observation::{Report, Source};
+use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology};
+use weir_engine::units::{Millis, Moment};
+
+use crate::backend::{Number, Queue};
+use crate::proxy::{Pick, Proxy};
+use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::score::Score;
+use crate::telemetry::{Counters, End};
+
+/// The client cluster through which every proxy reaches the service.
+pub const CLUSTER: &str = "shop";
+
+/// An injected error is answered after this time.
+const ERROR_MICROS: u64 = 1_000;
+
+/// Streams of randomness, one per purpose.
+const ARRIVAL: u64 = 1;
+const SERVICE: u64 = 2;
+const ERROR: u64 = 3;
+const LOG: u64 = 4;
+const CHOICE: u64 = 5;
+
+/// What the governor sees at a tick.
+#[derive(Clone, Debug)]
+pub struct Tick {
+    /// Now.
+    pub at: Moment,
+    /// Reports that arrive now.
+    pub reports: Vec<Report>,
+    /// The topology, if it changed (and at first).
+    pub topology: Option<ServiceTopology>,
+}
+
+/// The service that every scenario is about.
+pub fn service() -> ServiceId {
+    ServiceId::new("demo", "shop")
+}
+
+/// A backend's address. Their order is the order of numbers.
+pub fn address_of(backend: usize) -> Address {
+    format!("10.0.0.{backend:03}:8080").into()
+}
+
+/// The backend of an address.
+pub fn index_of(address: &Address) -> Option<usize> {
+    address.as_str().strip_prefix("10.0.0.")?.strip_suffix(":8080")?.parse().ok()
+}
+
+/// Plays a scenario. The governor returns the localities that all proxies shall use, or nothing to
+/// leave them as they are; before it has said anything, all present backends are equal.
+pub fn run(scenario: &Scenario, mut govern: impl FnMut(Tick) -> Option<Vec<Group>>) -> Score {
+    let mut world = World::new(scenario);
+    while let Some(Reverse((now, _, event))) = world.events.pop() {
+        world.now = now;
+        match event {
+            Event::Arrival => world.arrive(),
+            Event::Reach(request) => world.reach(request),
+            Event::Served(request) => world.served(request),
+            Event::End(request, end) => world.end(request, end),
+            Event::Tick => {
+                let tick = world.tick();
+                if let Some(groups) = govern(tick) {
+                    world.governed = true;
+                    world.assign(&groups);
+                }
+            }
+        }
+        if world.second() >= scenario.length {
+            break;
+        }
+    }
+    world.score.latencies_ms.sort_by(f64::total_cmp);
+    world.score
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrival,
+    Reach(Number),
+    Served(Number),
+    End(Number, End),
+    Tick,
+}
+
+struct Request {
+    proxy: usize,
+    pick: Pick,
+    sent: u64,
+    open: bool,
+}
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    now: u64,
+    sequence: u64,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    requests: Vec<Request>,
+    arrivals: u64,
+    backends: Vec<Queue>,
+    proxies: Vec<Proxy>,
+    counters: Vec<Counters>,
+    late: VecDeque<Vec<Report>>,
+    present: Vec<bool>,
+    governed: bool,
+    score: Score,
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        let count = scenario.backends.len();
+        let proxies = 0..scenario.proxies;
+        let mut world = Self {
+            scenario,
+            now: 0,
+            sequence: 0,
+            events: BinaryHeap::new(),
+            requests: Vec::new(),
+            arrivals: 0,
+            backends: vec![Queue::default(); count],
+            proxies: proxies
+                .clone()
+                .map(|proxy| {
+                    let random = Random::of(scenario.seed, CHOICE, proxy as u64);
+                    Proxy::new(count, random, scenario.outlier_detection)
+                })
+                .collect(),
+            counters: proxies.map(|proxy| Counters::new(proxy, count)).collect(),
+            late: VecDeque::new(),
+            present: Vec::new(),
+            governed: false,
+            score: Score { by_backend: vec![0; count], ..Score::default() },
+        };
+        world.schedule(0, Event::Tick);
+        world.schedule(0, Event::Arrival);
+        world
+    }
+
+    fn second(&self) -> f64 {
+        self.now as f64 / 1e6
+    }
+
+    fn schedule(&mut self, after: u64, event: Event) {
+        self.sequence += 1;
+        self.events.push(Reverse((self.now + after, self.sequence, event)));
+    }
+
+    fn arrive(&mut self) {
+        let mut random = Random::of(self.scenario.seed, ARRIVAL, self.arrivals);
+        self.arrivals += 1;
+        let load = self.scenario.load.at(self.second()).max(1e-3);
+        self.schedule(micros(random.exponential() / load), Event::Arrival);
+        let proxy = random.below(self.proxies.len());
+        let counted = self.is_counted(self.now);
+        self.score.requests += u64::from(counted);
+        let Some(pick) = self.proxies[proxy].pick(self.now) else {
+            self.score.errors += u64::from(counted);
+            return;
+        };
+        self.score.by_backend[pick.backend] += u64::from(counted);
+        let request = self.requests.len();
+        self.requests.push(Request { proxy, pick, sent: self.now, open: true });
+        self.schedule(of(self.scenario.one_way), Event::Reach(request));
+        self.schedule(of(self.scenario.timeout), Event::End(request, End::Timeout));
+    }
+
+    fn reach(&mut self, request: Number) {
+        let index = self.requests[request].pick.backend;
+        let backend = &self.scenario.backends[index];
+        let draw = Random::of(self.scenario.seed, ERROR, request as u64).unit();
+        if draw < backend.errors.at(self.second()) {
+            let back = ERROR_MICROS + of(self.scenario.one_way);
+            self.schedule(back, Event::End(request, End::Error));
+        } else if self.backends[index].take(request, backend.workers) {
+            self.serve(request);
+        }
+    }
+
+    fn serve(&mut self, request: Number) {
+        let backend = &self.scenario.backends[self.requests[request].pick.backend];
+        let (mean, sigma) = self.scenario.service;
+        let draw = Random::of(self.scenario.seed, SERVICE, request as u64).lognormal(sigma);
+        let seconds = mean.as_secs_f64() * draw * backend.slowness.at(self.second());
+        self.schedule(micros(seconds), Event::Served(request));
+    }
+
+    fn served(&mut self, request: Number) {
+        self.schedule(of(self.scenario.one_way), Event::End(request, End::Success));
+        let index = self.requests[request].pick.backend;
+        let requests = &self.requests;
+        // Whoever has hung up is not served any more; work that is under way goes on.
+        if let Some(next) = self.backends[index].next(|number| requests[number].open) {
+            self.serve(next);
+        }
+    }
+
+    fn end(&mut self, number: Number, end: End) {
+        let request = &mut self.requests[number];
+        if !core::mem::take(&mut request.open) {
+            return;
+        }
+        let (proxy, pick, sent) = (request.proxy, request.pick, request.sent);
+        let ms = (self.now - sent) as f64 / 1e3;
+        let draw = Random::of(self.scenario.seed, LOG, number as u64).unit();
+        let timed = (draw < self.scenario.telemetry.sampled).then(|| Millis::clamped(ms));
+        self.proxies[proxy].ended(pick, end != End::Success, self.now);
+        self.counters[proxy].count(pick.backend, end, timed);
+        if self.is_counted(sent) {
+            self.score.errors += u64::from(end != End::Success);
+            if end != End::Error {
+                self.score.latencies_ms.push(ms);
+            }
+        }
+    }
+
+    fn is_counted(&self, sent: u64) -> bool {
+        let (from, until) = self.scenario.counted;
+        (from..until).contains(&(sent as f64 / 1e6))
+    }
+
+    fn tick(&mut self) -> Tick {
+        let telemetry = &self.scenario.telemetry;
+        let at = Moment::from_millis(self.now / 1_000);
+        self.schedule(of(telemetry.tick), Event::Tick);
+        let mut reports = Vec::new();
+        for (counters, proxy) in self.counters.iter_mut().zip(&self.proxies) {
+            if self.now > 0 {
+                reports.extend(counters.report(at, telemetry.tick));
+                reports.extend(counters.opinions(at, proxy.opinions(self.now)));
+            }
+        }
+        self.late.push_back(reports);
+        let reports = if self.late.len() > telemetry.ticks_late {
+            self.late.pop_front().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        Tick { at, reports, topology: self.topology() }
+    }
+
+    /// The declared backends, if they changed. Nobody governing, proxies learn of them at once.
+    fn topology(&mut self) -> Option<ServiceTopology> {
+        let second = self.second();
+        let present: Vec<bool> =
+            self.scenario.backends.iter().map(|backend| backend.is_present(second)).collect();
+        if present == self.present {
+            return None;
+        }
+        self.present = present;
+        let topology = declared(self.scenario, &self.present);
+        if !self.governed {
+            self.assign(&equal(&topology));
+        }
+        Some(topology)
+    }
+
+    fn assign(&mut self, groups: &[Group]) {
+        for proxy in &mut self.proxies {
+            proxy.assign(groups);
+        }
+    }
+}
+
+/// The service as discovery would declare it.
+fn declared(scenario: &Scenario, present: &[bool]) -> ServiceTopology {
+    let backends = scenario.backends.iter().enumerate().zip(present);
+    ServiceTopology {
+        service: service(),
+        endpoints: backends
+            .filter(|(_, present)| **present)
+            .map(|((index, backend), _)| Endpoint {
+                address: address_of(index),
+                locality: Locality::default(),
+                concurrency: scenario
+                    .telemetry
+                    .declares_workers
+                    .then(|| NonZeroU32::new(backend.workers))
+                    .flatten(),
+                ready: true,
+            })
+            .collect(),
+        clusters: vec![ClientCluster { name: CLUSTER.into(), form: ClusterForm::native() }],
+        counts: Source::LoadReport,
+    }
+}
+
+/// All endpoints in one locality.
+fn equal(topology: &ServiceTopology) -> Vec<Group> {
+    let members = topology.endpoints.iter().map(|endpoint| Member {
+        address: endpoint.address.clone(),
+        weight: NonZeroU32::MIN,
+        health: Health::Healthy,
+    });
+    let locality = Locality::default();
+    vec![Group { locality, weight: NonZeroU32::MIN, members: members.collect() }]
+}
+
+fn of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn micros(seconds: f64) -> u64 {
+    of(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests;
