@@ -35,7 +35,8 @@ pub struct Options {
     pub weir: Vec<HostPort>,
     /// Which variant of xDS the proxy speaks.
     pub protocol: Protocol,
-    /// The least number of clusters that an update may leave; 0: any. Not more than Weir serves.
+    /// The least number of clusters that an update may leave; 0: any. More than Weir serves, and
+    /// the proxy refuses them all from the first.
     pub clusters_min: u32,
     /// Whether requests are logged to Weir, a sample of them: the only source of each endpoint's
     /// latency.

@@ -1,3 +1,5 @@
 //! it
 
 mod xds;
+mod bootstrap;
+mod validate;

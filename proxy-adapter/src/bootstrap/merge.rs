@@ -164,14 +164,9 @@ impl Merge<'_> {
             parts::over_ads()
         };
         let at = "layered_runtime.layers";
-        let fresh = absent(&self.root, &["layered_runtime", "layers"]);
         let layers = list(&mut self.root, &["layered_runtime", "layers"])?;
         let mend = "rename it: weir's own layer goes by this name";
-        let added = append(layers, at, parts::runtime_layer(source), mend)?;
-        if fresh {
-            // Envoy has this layer where no other is configured: whoever uses it keeps it.
-            append(layers, at, json!({ "name": "admin", "admin_layer": {} }), "")?;
-        } else if added {
+        if append(layers, at, parts::runtime_layer(source), mend)? {
             admin_last(layers);
         }
         Ok(())

@@ -134,7 +134,7 @@ fn the_admin_layer_keeps_the_last_word() {
         layers.iter().map(|layer| layer["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(OWN), ["base", "weir", "admin"]);
-    assert_eq!(names(""), ["weir", "admin"]);
+    assert_eq!(names(""), ["weir"]);
     assert_eq!(
         names("layered_runtime: {layers: [{name: base, static_layer: {}}]}"),
         ["base", "weir"]
