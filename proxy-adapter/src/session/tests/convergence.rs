@@ -82,7 +82,9 @@ impl Client {
         self.wants.retain(|other| *other != name);
         if wanted {
             self.wants.push(name);
-        } else {
+        } else if self.stream.session.dialect == Dialect::Incremental || !self.is_behind() {
+            // Of what it drops and wants again before it has read on, a server of the state of the
+            // world never hears: a client has to keep that.
             self.has.remove(&(Endpoints, name.into()));
         }
         match self.stream.session.dialect {
@@ -90,15 +92,18 @@ impl Client {
             Dialect::Incremental => self.stream.change(Endpoints, &[], &[name]),
             // With the last nonce that it read; if there is a later one, it asks again with that.
             Dialect::StateOfTheWorld => {
-                let nonce = self.stream.session.watches.get(&Endpoints).map(|watch| {
-                    let unread = self.inbox.iter().find(|one| one.kind == Endpoints);
-                    let unread = unread.map(|_| "unread".to_owned());
-                    unread.unwrap_or_else(|| watch.last_nonce().to_owned())
-                });
+                let watch = self.stream.session.watches.get(&Endpoints);
+                let last = watch.map_or("", |watch| watch.last_nonce()).to_owned();
+                let nonce = if self.is_behind() { "an earlier one" } else { &last };
                 let names = self.wants.clone();
-                self.stream.names(Endpoints, &nonce.unwrap_or_default(), &names)
+                self.stream.names(Endpoints, nonce, &names)
             }
         }
+    }
+
+    /// Whether a response about endpoints has not been read.
+    fn is_behind(&self) -> bool {
+        self.inbox.iter().any(|response| response.kind == Endpoints)
     }
 
     fn apply(&mut self, response: &Response) {
@@ -106,8 +111,8 @@ impl Client {
             self.has.retain(|(kind, _), _| *kind != Cluster);
         }
         for resource in &response.resources {
-            let wanted = response.kind == Cluster || self.wants.contains(&&*resource.name);
-            if wanted {
+            let dropped = response.kind == Endpoints && !self.wants.contains(&&*resource.name);
+            if !dropped || self.stream.session.dialect == Dialect::StateOfTheWorld {
                 let empty = Resource::empty(response.kind, &resource.name);
                 let content = match empty {
                     Some(empty) if empty.version == resource.version => 0,
