@@ -88,6 +88,7 @@ async fn a_break_keeps_what_was_logged_and_is_no_failure() {
     ]);
     service.serve(inbound).await.unwrap();
     assert_eq!(handle.drain(LATER).reports.len(), 1);
+    assert_eq!(handle.drain(Moment::from_millis(9_000)).volumes, [], "the node is gone");
     assert_eq!(status.borrow().last_error, None);
 }
 
