@@ -45,7 +45,7 @@ pub struct Expectation {
     pub deviation: f64,
     /// Workers.
     pub concurrency: f64,
-    /// Requests per second that it can carry.
+    /// Requests per second that it can carry; zero where that is not known.
     pub capacity: PerSecond,
     /// Requests per second that it has sustained.
     pub sustained: PerSecond,

@@ -56,9 +56,11 @@ pub(crate) const SCALE: f64 = 1_000.0;
 const WEIGHT_MOST: f64 = 1_000_000.0;
 
 impl Memory {
-    /// Follows a change of topology.
+    /// Follows a change of topology. What is in force speaks of other endpoints now: measured
+    /// shares cannot be held against it.
     pub fn remap(&mut self, from: &[Option<usize>]) {
         self.places = remapped(&mut self.places, from);
+        self.last.clear();
     }
 }
 

@@ -123,12 +123,12 @@ pub struct Demo {
     /// Draws of arrivals, service times and injected errors.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Only these phases, in the script's order.
-    #[arg(long, value_delimiter = ',')]
-    pub phases: Vec<String>,
-    /// Scale the length of phases and pauses.
+    /// Scale the length of phases and pauses: 1 is 30 and 15 seconds.
     #[arg(long, default_value_t = 1.0)]
     pub pace: f64,
+    /// Let nobody govern either side: shows how much of a difference is noise.
+    #[arg(long)]
+    pub ungoverned: bool,
 }
 
 /// How to print.

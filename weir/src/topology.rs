@@ -73,6 +73,8 @@ pub fn unclaimed(
     let room = UNCLAIMED_MAX.saturating_sub(known.len());
     reports
         .iter()
+        // Health flags come of every cluster a proxy has; without counts there is nothing to see.
+        .filter(|report| report.source != Source::Admin)
         .map(|report| &report.cluster)
         .filter(|cluster| !claimed.contains(cluster) && !cluster.as_str().contains('/'))
         .map(|cluster| ServiceId::new("default", cluster.as_str()))

@@ -88,13 +88,37 @@ async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener>
     })
 }
 
+/// The sockets that Weir listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Proxies: xDS, load reports, access log.
+    pub xds: TcpListener,
+    /// API and pages.
+    pub api: TcpListener,
+    /// Metrics.
+    pub metrics: TcpListener,
+}
+
+impl Listeners {
+    /// Binds what is configured.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            xds: bind(config.xds, "listen.xds").await?,
+            api: bind(config.api, "listen.api").await?,
+            metrics: bind(config.metrics, "listen.metrics").await?,
+        })
+    }
+}
+
 /// Starts everything; returns once sockets are bound and the last good state, if any, is served.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
-    let listeners = (
-        bind(config.xds, "listen.xds").await?,
-        bind(config.api, "listen.api").await?,
-        bind(config.metrics, "listen.metrics").await?,
-    );
+    let listeners = Listeners::bind(&config).await?;
+    start_on(config, listeners)
+}
+
+/// As [`start`], on sockets that were bound already: for whoever has to tell others the
+/// addresses first. Must be called within a runtime.
+pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
     let last_good = LastGood::open(&config.data_dir.join("state"))?;
     let (state, passed_over) = last_good.load::<State<Memory>>();
     for file in &passed_over {
@@ -151,7 +175,7 @@ impl Assembly {
         mut self,
         state: State<Memory>,
         (journal, last_good): (Journal, LastGood),
-        (xds, api, metrics): (TcpListener, TcpListener, TcpListener),
+        Listeners { xds, api, metrics }: Listeners,
     ) -> anyhow::Result<Running> {
         let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
         let (goals, policies) = Goals::open(self.config.policies.clone());

@@ -163,9 +163,10 @@ fn others_can_carry(endpoints: &[Granted], candidate: usize, assessment: &Assess
         if index == candidate || !granted.is_in() {
             continue;
         }
-        match assessment.endpoints.get(index).and_then(|j| j.expectation.as_ref()) {
-            Some(expectation) => capacity += expectation.capacity.value(),
-            None => return true,
+        let known = assessment.endpoints.get(index).and_then(|j| j.expectation.as_ref());
+        match known.map(|expectation| expectation.capacity.value()) {
+            Some(own) if own > 0.0 => capacity += own,
+            Some(_) | None => return true,
         }
     }
     assessment.load.value() <= CAPACITY_USED_MOST * capacity

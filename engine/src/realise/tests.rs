@@ -303,3 +303,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_change_of_topology_forgets_what_was_predicted() {
+    let mut bench = Bench::of(&[""; 4], ClusterForm::native());
+    bench.step(&granted(&[1.0; 4]));
+    bench.memory.remap(&[Some(0), Some(2)]);
+    assert!(bench.memory.last.is_empty());
+}

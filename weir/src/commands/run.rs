@@ -44,6 +44,13 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")
 }
 
+/// Logs only what is wrong, for a command that shows its progress itself. `WEIR_LOG` filters.
+pub fn log_quietly() {
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    logger.with_target(false).init();
+}
+
 /// Logs to standard error: text on a terminal, JSON lines otherwise. `WEIR_LOG` filters.
 pub fn log() {
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
