@@ -124,7 +124,7 @@ async fn service_page(
     or_page((|| {
         let view = crate::api::checked(query)?.view();
         let service = crate::api::find(&snapshot, &id)?;
-        let frame = frame(&shared, &snapshot, "service");
+        let frame = Frame::about(&snapshot, shared.now(), "service", Some(service.id));
         page(&headers, &service::ServicePage::of(&snapshot, service, view, frame))
     })())
 }

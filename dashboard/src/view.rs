@@ -32,6 +32,11 @@ impl Time {
         self.timestamp().strftime("%H:%M:%S").to_string()
     }
 
+    /// The time of day without its seconds: `07:31`.
+    pub fn minute(self) -> String {
+        self.timestamp().strftime("%H:%M").to_string()
+    }
+
     /// Day and time of day: `2026-11-24 07:31:05`.
     pub fn day_and_clock(self) -> String {
         self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()

@@ -17,8 +17,9 @@ use crate::view::decision::Kind;
 /// Less traffic than this moved is not told: a hundredth, about what one endpoint in a hundred takes.
 const MOVED_MIN: f64 = 0.01;
 
-/// Shares alone are told this seldom: a transition of half a minute is half a dozen entries.
-const SHARES_PAUSE: Duration = Duration::from_secs(5);
+/// Shares alone are told this seldom: the window over which the guard bounds their movement, so a
+/// transition of half a minute is two or three entries.
+const SHARES_PAUSE: Duration = Duration::from_secs(15);
 
 /// Holding and acting again are told this seldom, since thin traffic may flip them every step.
 const STANCE_PAUSE: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_engine::decision::{Decision, EndpointState, ServiceDecision};
+use weir_engine::decision::{Decision, EndpointDecision, EndpointState, ServiceDecision};
 use weir_engine::goal::{Goal, Objective};
 use weir_engine::names::{Address, ServiceId};
 use weir_engine::topology::ServiceTopology;
@@ -18,7 +18,7 @@ use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, Sync};
 use crate::view::service::{
     EndpointCounts, EndpointView, HistoryView, ObjectiveView, SeriesView, ServiceDetail,
-    ServiceSummary, Stance, TrafficView,
+    ServiceSummary, TrafficView,
 };
 use crate::view::{Time, plain};
 
@@ -149,20 +149,14 @@ impl Snapshot {
 impl<'a> Service<'a> {
     pub(crate) fn summary(&self) -> ServiceSummary {
         let decision = self.decision;
-        let stance = words::stance(&decision.stance);
-        let stale = stance == Stance::Decaying
-            || matches!(
-                decision.stance,
-                weir_engine::decision::Stance::Holding(weir_engine::decision::Hold::Stale { .. })
-            );
         ServiceSummary {
             namespace: plain(&self.id.namespace),
             name: plain(&self.id.name),
             policy: Some(plain(decision.policy.as_str())).filter(|policy| !policy.is_empty()),
             mode: words::mode(decision.mode),
-            stance,
-            stance_text: decision.stance.to_string(),
-            stale,
+            stance: words::stance(&decision.stance),
+            stance_text: self.doing(),
+            stale: self.is_stale(),
             telemetry_age_ms: self.record.fresh.map(|fresh| millis(self.at.since(fresh))),
             traffic: self.traffic(),
             capacity_per_second: decision.capacity.map(f64::from),
@@ -180,6 +174,22 @@ impl<'a> Service<'a> {
                 })
                 .collect(),
         }
+    }
+
+    /// What Weir is doing and why, without the service's name before it.
+    fn doing(&self) -> String {
+        let summary = self.decision.summary();
+        let name = format!("{}: ", self.id);
+        plain(summary.strip_prefix(&name).unwrap_or(&summary))
+    }
+
+    /// Whether Weir holds, or goes back to equal shares, for want of fresh telemetry.
+    pub(crate) fn is_stale(&self) -> bool {
+        use weir_engine::decision::{Hold, Stance};
+        matches!(
+            self.decision.stance,
+            Stance::Decaying { .. } | Stance::Holding(Hold::Stale { .. })
+        )
     }
 
     pub(crate) fn detail(&self, snapshot: &Snapshot) -> ServiceDetail {
@@ -233,11 +243,22 @@ impl<'a> Service<'a> {
                     | EndpointState::Probation
                     | EndpointState::NotReady => None,
                 },
-                why: endpoint.sentence(self.at),
+                why: self.why(endpoint),
                 bound: endpoint.bound.map(|bound| bound.to_string()),
                 traffic,
             })
             .collect()
+    }
+
+    /// Why an endpoint stands as it stands now: of an ejected one, how much longer.
+    fn why(&self, endpoint: &EndpointDecision) -> String {
+        let EndpointState::Ejected { until, times } = endpoint.state else {
+            return endpoint.sentence(self.at);
+        };
+        let left = words::span(Duration::from_secs(until.since(self.at).as_secs()));
+        let again =
+            if times > 1 { format!("ejected {times} times in a row, ") } else { String::new() };
+        format!("{again}back on probation in {left}: {}", endpoint.reason)
     }
 
     fn locality(&self, index: usize) -> String {
@@ -259,6 +280,10 @@ impl<'a> Service<'a> {
     }
 
     fn traffic(&self) -> TrafficView {
+        if self.is_stale() {
+            // What was true some time ago is not shown as what is.
+            return TrafficView::default();
+        }
         let (mut requests, mut errors, mut span) = (0, 0, Duration::ZERO);
         for column in self.recent() {
             if let Some(sums) = column.sums() {
@@ -281,6 +306,7 @@ impl<'a> Service<'a> {
         let count = self.decision.endpoints.len();
         let mut sums = vec![(0_u64, 0_u64, Duration::ZERO); count];
         let layout = self.record.fine.last().map(|column| Arc::clone(&column.layout));
+        let layout = layout.filter(|_| !self.is_stale());
         let Some(layout) = layout else { return vec![TrafficView::default(); count] };
         for column in self.recent().filter(|column| Arc::ptr_eq(&column.layout, &layout)) {
             for (sum, cell) in sums.iter_mut().zip(&column.cells).filter(|(_, cell)| cell.known) {

@@ -1,6 +1,6 @@
 //! A decision that changes something, told with what it was made of.
 
-use weir_engine::decision::{Realisation, ServiceDecision};
+use weir_engine::decision::{self, Realisation, Reason, ServiceDecision};
 use weir_engine::goal::{Goal, Mode};
 use weir_engine::names::Address;
 use weir_engine::observation::{Row, ServiceTraffic};
@@ -104,37 +104,52 @@ impl Telling<'_> {
 
     /// The reasons of the endpoints that make the decision what it is, else the stance's.
     fn why(&self, changes: &Changes) -> String {
-        let mut of_kind: Vec<_> =
-            changes.endpoints.iter().filter(|change| change.kind == changes.kind).collect();
-        if changes.kind == Kind::Shares {
-            // What pulled the others along comes first.
-            of_kind.sort_by_key(|change| self.is_remainder(change));
+        let of_kind = changes.endpoints.iter().filter(|change| change.kind == changes.kind);
+        let drawn = |change: &&Change| changes.kind == Kind::Shares && self.is_drawn_along(change);
+        let movers: Vec<_> = of_kind.filter(|change| !drawn(change)).collect();
+        if matches!(changes.kind, Kind::Stance | Kind::Policy | Kind::First) || movers.is_empty() {
+            return match &self.service.stance {
+                decision::Stance::Holding(hold) => hold.to_string(),
+                stance => stance.to_string(),
+            };
         }
-        if matches!(changes.kind, Kind::Stance | Kind::Policy | Kind::First) || of_kind.is_empty() {
-            return self.service.stance.to_string();
-        }
-        let alone = of_kind.len() == 1 && changes.kind != Kind::Shares;
-        let lines = of_kind.iter().take(NAMED).map(|change| {
+        let alone = movers.len() == 1 && changes.kind != Kind::Shares;
+        let lines = movers.iter().take(NAMED).map(|change| {
             let reason = self.reason(change);
             if alone { reason } else { format!("{}: {reason}", plain(change.address.as_str())) }
         });
         let mut text = lines.collect::<Vec<_>>().join("; ");
-        let more = of_kind.len().saturating_sub(NAMED);
+        let more = movers.len().saturating_sub(NAMED);
         if more > 0 {
             text += &format!("; and {more} more");
         }
         text
     }
 
-    fn is_remainder(&self, change: &Change) -> bool {
+    /// Whether an endpoint's share changes only because others' do.
+    fn is_drawn_along(&self, change: &Change) -> bool {
         let endpoint = change.after.and_then(|index| self.service.endpoints.get(index));
-        endpoint.is_some_and(|endpoint| endpoint.reason == weir_engine::decision::Reason::Remainder)
+        endpoint
+            .is_some_and(|endpoint| matches!(endpoint.reason, Reason::Remainder | Reason::Equal))
     }
 
     fn reason(&self, change: &Change) -> String {
+        use decision::EndpointState::Joining;
+        let before = change.before.map(|before| before.state);
         match change.after.and_then(|index| self.service.endpoints.get(index)) {
-            Some(endpoint) => endpoint.sentence(self.at),
             None => "no longer declared".into(),
+            Some(_) if change.kind == Kind::Probation => {
+                "its ejection is over; little traffic until it has proven itself".into()
+            }
+            Some(_) if change.kind == Kind::Restored => match before {
+                Some(Joining) => "its ramp is over".into(),
+                _ => "it has proven itself".into(),
+            },
+            Some(endpoint) => {
+                let text = endpoint.sentence(self.at);
+                // "Ejected a:1" stands before it and need not be said again.
+                text.strip_prefix("ejected ").map(str::to_owned).unwrap_or(text)
+            }
         }
     }
 
@@ -246,7 +261,7 @@ fn sent(realisation: &Realisation) -> SentView {
         groups: groups
             .take(LISTED)
             .map(|group| GroupView {
-                locality: plain(&group.locality.to_string()),
+                locality: plain(group.locality.to_string().trim_end_matches('/')),
                 weight: group.weight.get(),
                 members: group
                     .members

@@ -181,7 +181,7 @@ impl Drawing<'_> {
         let mut at = start.div_ceil(every) * every;
         while at <= start + span {
             let x = (at - start) as f64 / span as f64 * 100.0;
-            let text = Time(weir_engine::units::Moment::from_millis(at)).clock();
+            let text = Time(weir_engine::units::Moment::from_millis(at)).minute();
             let anchor = if x > 94.0 {
                 "end"
             } else if x < 6.0 {
@@ -241,13 +241,13 @@ impl Drawing<'_> {
                 let name = escaped(&shortened(&plain(address.as_str())));
                 let _ = write!(
                     svg,
-                    r#"<text class="row-name{gone}" x="96%" y="{y}" text-anchor="end">{name}</text>"#
+                    r#"<text class="row-name{gone}" x="95%" y="{y}" text-anchor="end">{name}</text>"#
                 );
                 if let Some(colour) = colours[row] {
                     let y = y - 9;
                     let _ = write!(
                         svg,
-                        r#"<rect class="c{colour}" x="0" y="{y}" width="4" height="12" rx="1"/>"#
+                        r#"<rect class="c{colour}" x="97%" y="{y}" width="4" height="12" rx="1"/>"#
                     );
                 }
             }

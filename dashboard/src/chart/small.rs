@@ -87,42 +87,43 @@ pub(crate) fn measure(measured: f64, at_least: Option<f64>, limit: f64) -> Strin
     )
 }
 
-/// Requests of the last minutes with the failed ones at the bottom; decoration.
+/// The error ratio that reaches the top of a sparkline.
+const SPARK_ERRORS: f64 = 0.05;
+
+/// Requests of the last minutes, and the error ratio in front of them; decoration.
 pub(crate) fn spark(columns: &Log<Column>) -> String {
-    let (width, height) = (120.0, 26.0);
-    let per_point = 5;
-    let newest: Vec<_> = columns.iter().rev().take(SPARK * per_point).map(|(_, c)| c).collect();
-    let mut points: Vec<(f64, f64)> = newest
-        .chunks(per_point)
-        .map(|chunk| {
-            let sums = chunk.iter().filter_map(|column| column.sums());
-            let sum = sums.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-            let count = chunk.len() as f64;
-            (sum.0 as f64 / count, sum.1 as f64 / count)
-        })
-        .collect();
+    const WIDTH: f64 = 120.0;
+    const HEIGHT: f64 = 28.0;
+    const PER_POINT: usize = 5;
+    let newest: Vec<_> = columns.iter().rev().take(SPARK * PER_POINT).map(|(_, c)| c).collect();
+    let points = newest.chunks(PER_POINT).map(|chunk| {
+        let sums = chunk.iter().filter_map(|column| column.sums());
+        let (requests, errors) = sums.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let ratio = if requests > 0 { errors as f64 / requests as f64 } else { 0.0 };
+        (requests as f64 / chunk.len() as f64, (ratio / SPARK_ERRORS).min(1.0))
+    });
+    let mut points: Vec<_> = points.collect();
     points.reverse();
-    let most = points.iter().map(|point| point.0).fold(1.0, f64::max);
-    let area = |value: fn(&(f64, f64)) -> f64| {
-        let step = width / SPARK as f64;
-        let start = width - step * points.len() as f64;
-        let mut path = format!("M{start:.1} {height}");
+    let most = points.iter().map(|point| point.0).fold(1.0, f64::max) * 1.2;
+    let step = WIDTH / SPARK as f64;
+    let start = WIDTH - step * points.len() as f64;
+    let area = |height: &dyn Fn(&(f64, f64)) -> f64| {
+        let mut path = format!("M{start:.1} {HEIGHT}");
         for (index, point) in points.iter().enumerate() {
             let x = start + step * index as f64;
-            let y = height - value(point) / most * (height - 2.0);
-            let _ = write!(path, "L{x:.1} {y:.1}L{:.1} {y:.1}", x + step);
+            let _ = write!(path, "V{:.1}H{:.1}", HEIGHT - height(point) * HEIGHT, x + step);
         }
-        let _ = write!(path, "L{width} {height}Z");
-        path
+        path + &format!("V{HEIGHT}Z")
     };
-    if points.is_empty() {
-        return format!(
-            r#"<svg class="spark" width="{width}" height="{height}" aria-hidden="true"></svg>"#
+    let mut svg =
+        format!(r#"<svg class="spark" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">"#);
+    if !points.is_empty() {
+        let all = area(&|point| point.0 / most);
+        let bad = area(&|point| point.1);
+        let _ = write!(
+            svg,
+            r#"<path class="spark-all" d="{all}"/><path class="spark-bad" d="{bad}"/>"#
         );
     }
-    format!(
-        r#"<svg class="spark" width="{width}" height="{height}" aria-hidden="true"><path class="spark-all" d="{}"/><path class="spark-bad" d="{}"/></svg>"#,
-        area(|point| point.0),
-        area(|point| point.1),
-    )
+    svg + "</svg>"
 }

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use super::text::{
-    Frame, age, counted, grouped, latency, mode_class, mode_label, percent, percent_or_unknown,
-    service_path, stance_class, stance_label, state_label, whole,
+    Frame, UNKNOWN, age, counted, grouped, latency, mode_class, mode_label, percent,
+    percent_or_unknown, service_path, stance_class, stance_label, state_label, whole,
 };
 use crate::board::Snapshot;
 use crate::chart::service::kind_class;
@@ -53,12 +53,13 @@ struct ChangeRow {
     address: String,
     before: Option<StandingCells>,
     after: Option<StandingCells>,
+    same_state: bool,
+    weight: String,
+    share: String,
     why: String,
 }
 
 struct StandingCells {
-    weight: String,
-    share: String,
     state: &'static str,
     class: &'static str,
 }
@@ -114,7 +115,7 @@ impl DecisionPage {
             service_path: service_path(&decision.namespace, &decision.name),
             mode: mode_label(decision.mode),
             mode_class: mode_class(decision.mode),
-            stance: stance_label(detail.stance),
+            stance: stance_label(detail.stance, decision.mode),
             stance_class: stance_class(detail.stance),
             policy: detail.policy.clone(),
             moved: percent(decision.moved),
@@ -180,19 +181,24 @@ impl ChangeRow {
             address: change.address.clone(),
             before: change.before.map(StandingCells::of),
             after: change.after.map(StandingCells::of),
+            same_state: change.before.map(|b| b.state) == change.after.map(|a| a.state),
+            weight: from_to(change, |standing| format!("{:.2}", standing.weight)),
+            share: from_to(change, |standing| percent(standing.share)),
             why: change.why.clone(),
         }
     }
 }
 
+/// A figure before and after, or once where it stays.
+fn from_to(change: &ChangeView, figure: impl Fn(StandingView) -> String) -> String {
+    let text = |standing: Option<StandingView>| standing.map_or_else(|| UNKNOWN.into(), &figure);
+    let (before, after): (String, String) = (text(change.before), text(change.after));
+    if before == after { after } else { format!("{before} → {after}") }
+}
+
 impl StandingCells {
     fn of(standing: StandingView) -> Self {
-        Self {
-            weight: format!("{:.2}", standing.weight),
-            share: percent(standing.share),
-            state: state_label(standing.state),
-            class: small::state_class(standing.state),
-        }
+        Self { state: state_label(standing.state), class: small::state_class(standing.state) }
     }
 }
 

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use super::text::{
-    FeedLine, Frame, age, counted, latency, mode_class, mode_label, percent, percent_or_unknown,
-    rate, service_path, stance_class, stance_label,
+    FeedLine, Frame, age, beside_stance, counted, latency, mode_class, mode_label, percent,
+    percent_or_unknown, rate, service_path, stance_class, stance_label,
 };
 use crate::board::Snapshot;
 use crate::board::read::{Range, Service, millis};
@@ -135,9 +135,9 @@ impl ServiceRow {
             name: summary.name.clone(),
             mode: mode_label(summary.mode),
             mode_class: mode_class(summary.mode),
-            stance: stance_label(summary.stance),
+            stance: stance_label(summary.stance, summary.mode),
             stance_class: stance_class(summary.stance),
-            stance_text: summary.stance_text.clone(),
+            stance_text: beside_stance(summary.stance, &summary.stance_text),
             budget: Budget::of(&summary.objectives),
             rate: rate(summary.traffic.requests_per_second),
             errors: percent_or_unknown(summary.traffic.error_ratio),

@@ -4,8 +4,9 @@ use askama::Template;
 
 use super::fleet::{budget_class, errors_class};
 use super::text::{
-    FeedLine, Frame, latency, mode_class, mode_label, percent, percent_good, percent_or_unknown,
-    rate, segment, service_path, stance_class, stance_label, state_label,
+    FeedLine, Frame, UNKNOWN, beside_stance, latency, mode_class, mode_label, percent,
+    percent_good, percent_or_unknown, rate, segment, service_path, stance_class, stance_label,
+    state_label,
 };
 use crate::board::Snapshot;
 use crate::board::read::{Range, Service};
@@ -110,9 +111,9 @@ impl ServicePage {
             mode: mode_label(summary.mode),
             mode_class: mode_class(summary.mode),
             acts: summary.mode == crate::view::service::Mode::Enforce,
-            stance: stance_label(summary.stance),
+            stance: stance_label(summary.stance, summary.mode),
             stance_class: stance_class(summary.stance),
-            stance_text: summary.stance_text.clone(),
+            stance_text: beside_stance(summary.stance, &summary.stance_text),
             tiles: tiles(&detail),
             promises: !summary.objectives.is_empty(),
             ranges: path.ranges(),
@@ -294,7 +295,12 @@ impl EndpointRow {
             locality: endpoint.locality.clone(),
             state: state_label(endpoint.state),
             state_class: class,
-            weight: format!("{:.2}", endpoint.weight),
+            weight: match endpoint.state {
+                EndpointState::Ejected | EndpointState::NotReady => UNKNOWN.into(),
+                EndpointState::Serving | EndpointState::Joining | EndpointState::Probation => {
+                    format!("{:.2}", endpoint.weight)
+                }
+            },
             share: percent(endpoint.share),
             bar: small::bar(part, "calm"),
             rate: rate(endpoint.traffic.requests_per_second),

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 
 use crate::board::Snapshot;
-use crate::board::read::millis;
+use crate::board::read::{Service, millis};
 use crate::chart::service::kind_class;
 use crate::view::Time;
-use crate::view::decision::DecisionSummary;
+use crate::view::decision::{DecisionSummary, Kind};
 use crate::view::service::{EndpointState, Mode, Stance};
 
 /// A loop that has not stepped for so long is stuck: ten ticks of the default second.
@@ -44,6 +45,16 @@ pub(crate) struct Alarm {
 
 impl Frame {
     pub(crate) fn of(snapshot: &Snapshot, now: Moment, place: &'static str) -> Self {
+        Self::about(snapshot, now, place, None)
+    }
+
+    /// The frame of a page about one service: others' troubles do not stand there.
+    pub(crate) fn about(
+        snapshot: &Snapshot,
+        now: Moment,
+        place: &'static str,
+        service: Option<&ServiceId>,
+    ) -> Self {
         let health = snapshot.health();
         let (class, text) = match (health.ready, snapshot.at()) {
             (true, _) => ("ready", "Ready".to_owned()),
@@ -55,7 +66,7 @@ impl Frame {
             }
         };
         let at = snapshot.at().map(Time);
-        let alarms = alarms(snapshot, now);
+        let alarms = alarms(snapshot, now, service);
         Self { place, health: class, health_text: text, alarms, at, now }
     }
 
@@ -65,10 +76,10 @@ impl Frame {
     }
 }
 
-fn alarms(snapshot: &Snapshot, now: Moment) -> Vec<Alarm> {
+fn alarms(snapshot: &Snapshot, now: Moment, service: Option<&ServiceId>) -> Vec<Alarm> {
     let mut alarms = Vec::new();
     alarms.extend(stuck(snapshot, now));
-    alarms.extend(stale(snapshot));
+    alarms.extend(stale(snapshot, service));
     let failing = snapshot.health().checks.iter().filter(|check| !check.passes);
     alarms.extend(failing.map(|check| Alarm {
         class: "warn",
@@ -93,7 +104,7 @@ fn alarms(snapshot: &Snapshot, now: Moment) -> Vec<Alarm> {
                 "{} the last push",
                 counted(refusing, "proxy refuses", "proxies refuse")
             ),
-            text: "They keep what they took before.".into(),
+            text: "What was taken before stays in force there.".into(),
             link: Some(("/proxies", "See why")),
         });
     }
@@ -110,17 +121,21 @@ fn stuck(snapshot: &Snapshot, now: Moment) -> Option<Alarm> {
     })
 }
 
-fn stale(snapshot: &Snapshot) -> Option<Alarm> {
-    let summaries = snapshot.services().map(|service| service.summary());
-    let stale: Vec<_> = summaries.filter(|service| service.stale).collect();
+fn stale(snapshot: &Snapshot, about: Option<&ServiceId>) -> Option<Alarm> {
+    let asked = snapshot.services().filter(|service| about.is_none_or(|about| about == service.id));
+    let stale = asked.filter(Service::is_stale).map(|service| service.summary());
+    let stale: Vec<_> = stale.collect();
     let oldest = stale.iter().filter_map(|service| service.telemetry_age_ms).max();
     let since = oldest.map_or(String::new(), |oldest| format!(" for {}", age(oldest)));
     (!stale.is_empty()).then(|| Alarm {
         class: "bad",
-        title: format!(
-            "No fresh telemetry{since}: {}",
-            counted(stale.len(), "service is affected", "services are affected")
-        ),
+        title: match about {
+            Some(_) => format!("No fresh telemetry{since}"),
+            None => format!(
+                "No fresh telemetry{since}: {}",
+                counted(stale.len(), "service is affected", "services are affected")
+            ),
+        },
         text: "Weir moves nothing on old evidence; shares stay, then go back to equal.".into(),
         link: Some(("/#sources", "See the sources")),
     })
@@ -234,13 +249,28 @@ pub(crate) const fn mode_class(mode: Mode) -> &'static str {
     }
 }
 
-pub(crate) const fn stance_label(stance: Stance) -> &'static str {
-    match stance {
-        Stance::Resting => "At rest",
-        Stance::Steering => "Steering",
-        Stance::Holding => "Holding",
-        Stance::Decaying => "Going back",
+pub(crate) const fn stance_label(stance: Stance, mode: Mode) -> &'static str {
+    match (stance, mode) {
+        (Stance::Resting, _) => "At rest",
+        (Stance::Steering, Mode::Enforce) => "Steering",
+        (Stance::Steering, Mode::Observe | Mode::Recommend) => "Would steer",
+        (Stance::Holding, _) => "Holding",
+        (Stance::Decaying, _) => "Going back",
     }
+}
+
+/// What stands beside a stance's label: the text without the words that the label says.
+pub(crate) fn beside_stance(stance: Stance, text: &str) -> String {
+    let (before, after) = match stance {
+        Stance::Steering => text.split_once("; ").unwrap_or((text, "")),
+        Stance::Resting | Stance::Holding | Stance::Decaying => {
+            text.split_once(": ").unwrap_or(("", text))
+        }
+    };
+    let rest = if after.is_empty() { before } else { after };
+    let mut letters = rest.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    first + letters.as_str()
 }
 
 pub(crate) const fn stance_class(stance: Stance) -> &'static str {
@@ -293,7 +323,8 @@ pub(crate) struct FeedLine {
     pub(crate) why: String,
     pub(crate) service: String,
     pub(crate) service_path: String,
-    pub(crate) acted: bool,
+    /// Whether it is what Weir would have done.
+    pub(crate) advice: bool,
     pub(crate) mode: &'static str,
 }
 
@@ -308,7 +339,11 @@ impl FeedLine {
             why: decision.why.clone(),
             service: format!("{}/{}", decision.namespace, decision.name),
             service_path: service_path(&decision.namespace, &decision.name),
-            acted: decision.acted,
+            advice: !decision.acted
+                && matches!(
+                    decision.kind,
+                    Kind::Ejected | Kind::Probation | Kind::Restored | Kind::Shares
+                ),
             mode: mode_label(decision.mode),
         }
     }
@@ -340,6 +375,17 @@ mod tests {
         {
             assert_eq!(age(ms), text);
         }
+    }
+
+    #[test]
+    fn a_stance_is_not_said_twice() {
+        let beside = |stance, text| beside_stance(stance, text);
+        assert_eq!(
+            beside(Stance::Resting, "at rest: no imbalance is proven"),
+            "No imbalance is proven"
+        );
+        assert_eq!(beside(Stance::Steering, "steering; 1 of 2 out: a"), "1 of 2 out: a");
+        assert_eq!(beside(Stance::Holding, "holding: 1 of 3"), "1 of 3");
     }
 
     #[test]
