@@ -128,6 +128,10 @@ pub struct Progress {
 pub struct Outcome {
     /// The phases in the order in which they were played.
     pub phases: Vec<Phase>,
+    /// The share of requests that left noticeably after their time. Above a hundredth the
+    /// machine was too busy for the figures to mean anything.
+    #[serde(skip)]
+    pub late_ratio: f64,
 }
 
 /// What one phase showed.
@@ -222,7 +226,7 @@ impl Demo {
             Ok(())
         };
         let (tallies, (), ()) = tokio::try_join!(generate, self.direct(&stages), report)?;
-        Ok(Outcome { phases: phases(&stages, &tallies) })
+        Ok(Outcome { phases: phases(&stages, &tallies), late_ratio: late_ratio(&tallies) })
     }
 
     /// Lets the stages happen, and the backends be healthy at the end.
@@ -316,4 +320,9 @@ fn phases(stages: &[Stage], tallies: &[Vec<Tally>]) -> Vec<Phase> {
         stage.scene.counted().then(|| Phase { name: stage.scene.name(), governed, plain })
     };
     stages.iter().zip(tallies).filter_map(phase).collect()
+}
+
+fn late_ratio(tallies: &[Vec<Tally>]) -> f64 {
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().flatten().map(of).sum::<u64>() as f64;
+    sum(|tally| tally.late) / sum(|tally| tally.requests).max(1.0)
 }

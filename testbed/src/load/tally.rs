@@ -51,6 +51,9 @@ pub struct Tally {
     pub timeouts: u64,
     /// Those never sent.
     pub unsent: u64,
+    /// Those that left noticeably after their time, whatever became of them: the generator
+    /// itself was too slow, and where they are many no figure here means anything.
+    pub late: u64,
 }
 
 /// What people compare. Every number is always there: where nothing was seen, latency is 0 and
@@ -72,7 +75,16 @@ impl Tally {
         let longest = microseconds(timeout).max(2);
         let latency = Histogram::new_with_max(longest, DIGITS)
             .expect("three digits and a largest value of at least 2 are allowed");
-        Tally { timeout, latency, requests: 0, refused: 0, resets: 0, timeouts: 0, unsent: 0 }
+        Tally {
+            timeout,
+            latency,
+            requests: 0,
+            refused: 0,
+            resets: 0,
+            timeouts: 0,
+            unsent: 0,
+            late: 0,
+        }
     }
 
     pub(super) fn add(&mut self, end: End) {
