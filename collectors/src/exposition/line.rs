@@ -195,9 +195,8 @@ impl<'a> Cursor<'a> {
                 return Err(LineError::Labels);
             }
             self.space();
-            if self.take(b',').is_none() && self.peek() != Some(b'}') {
-                return Err(LineError::Labels);
-            }
+            // Prometheus does without the comma, too.
+            let _comma = self.take(b',');
         }
     }
 
@@ -248,6 +247,8 @@ impl<'a> Cursor<'a> {
         }
         let word = self.word();
         let millis = match format {
+            // No sign: Prometheus has none here either.
+            Format::Text if word.starts_with(['-', '+']) => None,
             Format::Text => word.parse::<i64>().ok(),
             Format::OpenMetrics => value::parse(word.as_bytes()).and_then(seconds_to_millis),
         };

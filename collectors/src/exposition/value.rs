@@ -16,6 +16,9 @@ pub(super) fn parse(text: &[u8]) -> Option<f64> {
     }
     let value: f64 = fast_float2::parse(text).ok()?;
     let spelled_out = !text.iter().any(u8::is_ascii_digit);
+    if value.is_nan() && text.len() != "NaN".len() {
+        return None;
+    }
     (spelled_out || value.is_finite()).then_some(value)
 }
 
@@ -73,7 +76,10 @@ mod tests {
 
     #[test]
     fn refuses_what_prometheus_refuses() {
-        for text in ["", "1e999", "0x10", "1_000", "1p4", "abc", "1 ", "1\r", "--1", "1e", "٣"] {
+        for text in [
+            "", "1e999", "+NaN", "-nan", "0x10", "1_000", "1p4", "abc", "1 ", "1\r", "--1", "1e",
+            "٣",
+        ] {
             check(text, None);
         }
     }
