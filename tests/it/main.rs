@@ -3,3 +3,4 @@
 mod xds;
 mod bootstrap;
 mod validate;
+mod prometheus;
