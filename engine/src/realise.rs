@@ -52,8 +52,12 @@ pub(crate) struct Part {
 /// The finest step of a weight: a thousandth of an equal share.
 pub(crate) const SCALE: f64 = 1_000.0;
 
-/// Weights of one locality stay below this, so that no sum overflows 32 bits.
+/// An endpoint's weight stays below this: a thousand equal shares.
 const WEIGHT_MOST: f64 = 1_000_000.0;
+
+/// A locality's weight stays below this, so that no sum overflows 32 bits: a million equal
+/// shares.
+const SUM_MOST: f64 = 1_000_000_000.0;
 
 impl Memory {
     /// Follows a change of topology. What is in force speaks of other endpoints now: measured
@@ -196,7 +200,7 @@ fn by_locality(
         }
     }
     for group in &mut groups {
-        group.weight = whole(group.members.iter().map(|m| f64::from(m.weight.get())).sum());
+        group.weight = whole_sum(group.members.iter().map(|m| f64::from(m.weight.get())).sum());
     }
     groups.sort_by(|a, b| a.locality.cmp(&b.locality));
     groups
@@ -226,12 +230,21 @@ fn per_endpoint(parts: &[Part], topology: &ServiceTopology) -> Vec<Group> {
 
 /// The nearest whole weight of at least one; weights that are no numbers become one.
 pub(crate) fn whole(weight: f64) -> core::num::NonZeroU32 {
+    bounded(weight, WEIGHT_MOST)
+}
+
+/// As [`whole`], for a locality.
+pub(crate) fn whole_sum(weight: f64) -> core::num::NonZeroU32 {
+    bounded(weight, SUM_MOST)
+}
+
+fn bounded(weight: f64, most: f64) -> core::num::NonZeroU32 {
     let rounded = libm::round(weight);
-    let bounded = if rounded >= 1.0 { rounded.min(WEIGHT_MOST) } else { 1.0 };
+    let bounded = if rounded >= 1.0 { rounded.min(most) } else { 1.0 };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "between 1 and WEIGHT_MOST"
+        reason = "between 1 and a billion"
     )]
     let integer = bounded as u32;
     core::num::NonZeroU32::new(integer).unwrap_or(core::num::NonZeroU32::MIN)

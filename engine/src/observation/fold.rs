@@ -121,8 +121,8 @@ impl Pool {
         self.clients += u32::from(counted);
         let mut seen = alloc::vec![false; self.columns.len()];
         for report in reports {
-            self.add_totals(report);
             let counts = report.source == service.counts;
+            self.add_totals(report, counts);
             let mut listed = alloc::vec![false; self.columns.len()];
             for sample in &report.samples {
                 let Some(index) = service.index_of(&sample.endpoint) else { continue };
@@ -150,15 +150,18 @@ impl Pool {
         }
     }
 
-    fn add_totals(&mut self, report: &Report) {
+    /// Counts come from the believed source alone; latency from whoever has it.
+    fn add_totals(&mut self, report: &Report, counts: bool) {
         let Some(sample) = &report.totals else { return };
         let totals = self.totals.get_or_insert_default();
-        totals.requests += sample.requests.unwrap_or(0);
-        totals.errors += sample.errors.unwrap_or(0);
-        totals.timeouts += sample.timeouts.unwrap_or(0);
-        totals.local_failures += sample.local_failures.unwrap_or(0);
-        totals.exposure += report.window;
-        totals.clients += 1;
+        if counts {
+            totals.requests += sample.requests.unwrap_or(0);
+            totals.errors += sample.errors.unwrap_or(0);
+            totals.timeouts += sample.timeouts.unwrap_or(0);
+            totals.local_failures += sample.local_failures.unwrap_or(0);
+            totals.exposure += report.window;
+            totals.clients += 1;
+        }
         if let Some(latency) = &sample.latency {
             totals.latency.add(latency);
         }
@@ -328,6 +331,22 @@ mod tests {
         let row = &only(&folded).rows[0];
         assert_eq!((row.requests, row.errors), (10, 1));
         assert!((row.latency.sum_ms - 12.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn two_sources_of_totals_are_not_counted_twice() {
+        let mut pushed = report("n", "one", &[("a", 10, 1)]);
+        pushed.totals = Some(Sample { requests: Some(12), ..Sample::default() });
+        let mut scraped = report("n", "one", &[]);
+        scraped.source = Source::Scrape;
+        let mut latency = Latency::default();
+        latency.record(Millis::clamped(5.0));
+        scraped.totals =
+            Some(Sample { requests: Some(11), latency: Some(latency), ..Sample::default() });
+        let folded = fold(&[pushed, scraped], &topology(&["a"]));
+        let totals = only(&folded).totals.as_ref().unwrap();
+        assert_eq!((totals.requests, totals.clients), (12, 1));
+        assert!((totals.latency.count - 1.0).abs() < 1e-9);
     }
 
     #[test]

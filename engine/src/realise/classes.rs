@@ -11,7 +11,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::hosts::OVERPROVISIONING;
-use super::{Part, SCALE, whole};
+use super::{Part, SCALE, whole_sum};
 use crate::decision::{Form, Group, Health, Member};
 use crate::names::Locality;
 use crate::topology::ServiceTopology;
@@ -167,5 +167,5 @@ fn class_weight(members: &[usize], parts: &[Part]) -> core::num::NonZeroU32 {
     let sum: f64 = members.iter().filter(in_use).map(|&index| parts[index].weight).sum();
     let healthy = members.iter().filter(in_use).count() as f64 / members.len().max(1) as f64;
     let factor = (OVERPROVISIONING * healthy).min(1.0);
-    whole(if factor > 0.0 { SCALE * sum / factor } else { 0.0 })
+    whole_sum(if factor > 0.0 { SCALE * sum / factor } else { 0.0 })
 }

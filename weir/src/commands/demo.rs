@@ -61,6 +61,19 @@ fn check(asked: &cli::Demo) -> anyhow::Result<()> {
     let sensible = |value: f64| value.is_finite() && (0.01..=100.0).contains(&value);
     anyhow::ensure!(sensible(asked.rate), "--rate must be between 0.01 and 100");
     anyhow::ensure!(sensible(asked.pace), "--pace must be between 0.01 and 100");
+    watches()
+}
+
+/// Envoy takes one inotify instance per watched list of endpoints, and aborts without.
+fn watches() -> anyhow::Result<()> {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    let needed = u32::try_from(PROXIES).unwrap_or(u32::MAX) + 10;
+    let allowed = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
+    anyhow::ensure!(
+        allowed.is_none_or(|allowed: u32| allowed >= needed),
+        "the demo's Envoy watches {needed} files, and {LIMIT} is below that; \
+         raise it: sysctl fs.inotify.max_user_instances=256"
+    );
     Ok(())
 }
 
@@ -81,18 +94,21 @@ async fn play(asked: &cli::Demo, envoy: &Path) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
-/// Everything that runs.
-struct Stage {
-    demo: Demo,
-    envoy: Envoy,
-    weir: Option<Running>,
+/// Everything that runs. Benchmarks set the same stage and play their own scripts on it.
+pub struct Stage {
+    /// Both sides.
+    pub demo: Demo,
+    /// The Envoy that carries them.
+    pub envoy: Envoy,
+    /// Weir, unless nobody governs.
+    pub weir: Option<Running>,
     prometheus: Option<weir_testbed::child::Child>,
 }
 
 impl Stage {
     /// Starts backends, Envoy and Weir, in the order in which their addresses become known: Weir's
     /// sockets are bound first, Envoy is told them, and Weir is told Envoy's.
-    async fn set(asked: &cli::Demo, path: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn set(asked: &cli::Demo, path: &Path, folder: &Path) -> anyhow::Result<Self> {
         let governor = if asked.ungoverned { Governor::Nobody } else { Governor::Weir };
         let demo = Demo::start(folder, governor)?;
         let listeners = Listeners {
@@ -159,7 +175,8 @@ impl Stage {
         }
     }
 
-    async fn clear(mut self) {
+    /// Ends everything in order.
+    pub async fn clear(mut self) {
         if let Some(weir) = self.weir.take() {
             weir.stop().await;
         }
