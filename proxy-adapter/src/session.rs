@@ -2,10 +2,10 @@
 //!
 //! A [`Session`] serves both dialects of xDS, state of the world and incremental, on one stream
 //! that may carry every type. It owes a client three things that the protocol text leaves to the
-//! server. Whoever is told a cluster is told its endpoints again right after, since a proxy lets
-//! a changed cluster wait for them (15 s, measured) and holds back the next change meanwhile. Additions go out before what refers
-//! to them and removals after. And a client that refuses something keeps, and is offered again,
-//! what it last took.
+//! server. Whoever is told a cluster is told its endpoints again right after: a proxy lets a
+//! changed cluster wait for them (15 s, measured), and with it every later change of clusters.
+//! Additions go out before what refers to them, and removals after. And a client that refuses
+//! something keeps, and is offered again, what it last took.
 //!
 //! Level, not edge: a session keeps names that may need telling, never queued messages. A client
 //! that is slow to answer gets the latest state when it is ready, not every state in between.

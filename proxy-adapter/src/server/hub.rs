@@ -140,9 +140,11 @@ impl Hub {
 
     /// When [`Hub::tick`] is due.
     pub(super) fn wake(&self, now: Moment) -> Option<Moment> {
-        let settled = self.settling.map(settled_at);
+        if let Some(settling) = self.settling {
+            return Some(settled_at(settling));
+        }
         let believed = self.withheld.values().map(|(_, since)| since.plus(SHRINK_BELIEVED)).min();
-        [settled, believed, self.refusals.wake(now)].into_iter().flatten().min()
+        [believed, self.refusals.wake(now)].into_iter().flatten().min()
     }
 
     /// Puts into force what may be.

@@ -96,8 +96,8 @@ impl Watch {
                 slot.take(resource);
             }
         }
-        // It has taken a whole state: from here on it is known what it has.
-        self.fresh = true;
+        // Who has taken a whole state has that and nothing else.
+        self.fresh |= self.has_wildcard();
         self.acked = Some(response.version);
         self.lag = Some(now.since(response.at));
         Event::Taken { kind: self.kind, resources: response.resources }

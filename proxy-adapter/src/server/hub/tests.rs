@@ -103,6 +103,15 @@ fn a_loss_that_grows_or_passes_starts_over() {
 }
 
 #[test]
+fn nothing_is_due_before_what_waits_has_settled() {
+    let mut hub = hub();
+    hub.publish(snapshot(0, 2), Urgency::Now, Unconfirmed, NOW);
+    hub.publish(snapshot(0, 3), Urgency::Settled, Unconfirmed, after(59_990));
+    assert_eq!(hub.wake(after(60_000)), Some(after(60_090)), "or the loop would spin");
+    assert!(hub.tick(after(60_090)));
+}
+
+#[test]
 fn a_confirmed_loss_goes_out_at_once() {
     let mut hub = hub();
     assert!(hub.publish(snapshot(0, 2), Urgency::Now, Confirmed, NOW));

@@ -86,13 +86,29 @@ fn endpoints_that_an_earlier_stream_gave_are_not_emptied_by_ignorance() {
     let mut stream = Stream::delta(&[]);
     told(&stream.change_having(Endpoints, &["a", "b"], &[], &[("a", 1)]), &["eds b=none"]);
     let mut stream = Stream::sotw(&[]);
-    told(&stream.names_having(Endpoints, "", &["a"], "1.4"), &["eds"]);
+    let first = stream.names_having(Endpoints, "", &["a"], "1.4");
+    told(&first, &["eds"]);
+    // What it asks for later is new to it, and what it had stays what it was.
+    let second = stream.ack(&first, &["a", "b"]);
+    told(&second, &["eds b=none"]);
+    stream.ack(&second, &["a", "b"]);
+    told(&stream.publish(&[(Endpoints, "c", 1)]), &[]);
 }
 
 #[test]
 fn a_subscribed_runtime_layer_is_answered_at_once_even_when_empty() {
     told(&Stream::sotw(&[]).names(Runtime, "", &["weir"]), &["rtds weir=none"]);
     told(&Stream::delta(&[]).change(Runtime, &["weir"], &[]), &["rtds weir=none"]);
+}
+
+#[test]
+fn a_runtime_layer_that_is_gone_becomes_empty() {
+    let mut stream = Stream::delta(&[(Runtime, "weir", 1)]);
+    let layer = stream.change(Runtime, &["weir"], &[]);
+    stream.ack(&layer, &[]);
+    told(&stream.publish(&[]), &["rtds weir=none"]);
+    let mut stream = Stream::sotw(&[]);
+    told(&stream.names_having(Runtime, "", &["weir"], "1.4"), &["rtds weir=none"]);
 }
 
 #[test]

@@ -45,6 +45,17 @@ fn a_changed_cluster_is_followed_by_its_endpoints_even_if_they_are_unchanged() {
 }
 
 #[test]
+fn clusters_that_are_repeated_unchanged_need_no_endpoints() {
+    let with = |second| [(Cluster, "a", 1), (Cluster, "b", second), (Endpoints, "a", 1)];
+    let mut stream = Stream::sotw(&with(1));
+    for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a"])] {
+        let first = stream.names(kind, "", names);
+        stream.ack(&first, names);
+    }
+    told(&stream.publish(&with(2)), &["cds a=1 b=2"]);
+}
+
+#[test]
 fn a_cluster_that_is_asked_for_again_is_followed_by_its_endpoints() {
     let mut stream = subscribed(Dialect::StateOfTheWorld, ONE);
     told(&stream.names_having(Cluster, "", &[], "1.1"), &["cds a=1", "eds a=1"]);

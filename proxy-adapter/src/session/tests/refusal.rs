@@ -74,7 +74,12 @@ fn after_a_refusal_the_next_push_waits_and_each_refusal_doubles_the_wait() {
     // A new version that is taken ends it.
     stream.ack(&bad, &[]);
     stream.pass(1_000);
-    told(&stream.publish(&eds(99)), &["eds a=99"]);
+    let bad = stream.publish(&eds(99));
+    told(&bad, &["eds a=99"]);
+    let good = stream.nack(&bad, &[], "no");
+    stream.ack(&good, &[]);
+    told(&stream.publish(&eds(100)), &[]);
+    told(&stream.pass(5_000), &["eds a=100"]);
 }
 
 #[test]
@@ -134,6 +139,17 @@ fn a_new_cluster_that_is_refused_is_left_out_where_the_client_cannot_have_it() {
     stream.ack(&first, &[]);
     let push = stream.publish(&[(Cluster, "aaaa", 1), (Cluster, "bbbb", 1)]);
     told(&push, &["cds aaaa=1 bbbb=1"]);
+    stream.nack(&push, &[], "bbbb: bad");
+    stream.pass(5_000);
+    told(&stream.publish(&[(Cluster, "aaaa", 2), (Cluster, "bbbb", 1)]), &["cds aaaa=2"]);
+}
+
+#[test]
+fn a_reconnected_client_has_what_it_took_and_nothing_else() {
+    let mut stream = Stream::sotw(&[(Cluster, "aaaa", 1)]);
+    let first = stream.names_having(Cluster, "", &[], "1.7");
+    stream.ack(&first, &[]);
+    let push = stream.publish(&[(Cluster, "aaaa", 1), (Cluster, "bbbb", 1)]);
     stream.nack(&push, &[], "bbbb: bad");
     stream.pass(5_000);
     told(&stream.publish(&[(Cluster, "aaaa", 2), (Cluster, "bbbb", 1)]), &["cds aaaa=2"]);
