@@ -357,25 +357,32 @@ async fn one(
     Ok(tracks.absorb(recipe, answer, clocks))
 }
 
-/// Hands over what there is; says whether anything failed.
+/// Hands over what there is; says whether to wait before asking again. That one query finds
+/// nothing is usual (a preset asks for per-endpoint statistics that may be off) and no failure
+/// as long as another finds something.
 fn publish(
     outcomes: Vec<Result<Vec<Report>, Failed>>,
     intake: &Intake,
     status: &Publisher,
     now: &Now,
 ) -> bool {
-    let mut failure = None;
+    let (mut found, mut failure, mut nothing) = (false, None, None);
     for outcome in outcomes {
         match outcome {
-            Ok(reports) => reports.into_iter().for_each(|report| status.deliver(intake, report)),
+            Ok(reports) => {
+                found = true;
+                reports.into_iter().for_each(|report| status.deliver(intake, report));
+            }
+            Err(empty) if matches!(empty.error, Error::Nothing { .. }) => nothing = Some(empty),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    match &failure {
-        Some(error) => status.failed(now(), error),
+    let to_wait = failure.is_some();
+    match failure.or(nothing.filter(|_| !found)) {
+        Some(error) => status.failed(now(), &error),
         None => status.succeeded(now()),
     }
-    failure.is_some()
+    to_wait
 }
 
 #[cfg(test)]

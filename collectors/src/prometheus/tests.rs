@@ -156,3 +156,25 @@ async fn reports_arrive_and_failures_are_shown() {
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap();
 }
+
+#[test]
+fn finding_nothing_is_a_failure_only_if_nothing_at_all_is_found() {
+    let nothing = || {
+        let error = Error::Nothing { query: "x".to_owned() };
+        Err(Failed { recipe: "r".to_owned(), error })
+    };
+    let refused = || {
+        let error = Error::Answer(AnswerError::NoData);
+        Err(Failed { recipe: "r".to_owned(), error })
+    };
+    for (outcomes, shown, waits) in [
+        (vec![Ok(Vec::new()), nothing()], None, false),
+        (vec![nothing(), nothing()], Some("r: no series found for x"), false),
+        (vec![nothing(), refused(), Ok(Vec::new())], Some("r: answer without data"), true),
+    ] {
+        let (status, reader) = Publisher::new("prom", Kind::Prometheus, "x");
+        assert_eq!(publish(outcomes, &Intake::new(1).0, &status, &fixed()), waits);
+        let error = reader.borrow().last_error.as_ref().map(|error| error.text.clone());
+        assert_eq!(error.as_deref(), shown);
+    }
+}
