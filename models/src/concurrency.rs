@@ -4,7 +4,7 @@
 //! throughput x the lowest latency is the number of busy workers; an endpoint has at least as many
 //! as were ever busy. That is a lower bound by construction, on purpose: to take eight workers for
 //! sixty-four cost 40 % errors in a flash crowd, while half or double is mild. Peers share a
-//! service's build and limits, so the median of their bounds counts for each.
+//! service's build and limits, so what a quarter of them reach counts for each.
 
 use core::time::Duration;
 
@@ -71,7 +71,7 @@ fn faded(mark: f64, seconds: f64) -> f64 {
     mark * libm::exp(-seconds / FADES_IN)
 }
 
-/// How many workers to reckon with: what was busy at once here, or at the median peer.
+/// How many workers to reckon with: what was busy at once here, or at a quarter of the peers.
 pub(crate) fn learned(busy: f64, peers: f64) -> f64 {
     busy.max(peers).max(1.0)
 }

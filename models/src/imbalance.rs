@@ -1,70 +1,68 @@
-//! When a difference between endpoints is proven, and lasts: the way out of rest, and back.
+//! When a difference between endpoints lasts: the way out of rest, and back.
 //!
 //! The resting state is equal shares. It is the better half of what a controller can do: with
 //! moving load, one that follows every difference harms in every form that a share can take
-//! (measured: tail latency 1.2 to 5.7 times that of plain least request). So an endpoint counts as
-//! different only if it is by a factor of 1.35, by five deviations of its estimate, and for a
-//! while: the shorter, the larger the difference. It counts as like the others again once it is
-//! within a factor of 1.2 for ten seconds.
+//! (measured: tail latency 1.2 to 5.7 times that of plain least request). So a proven difference
+//! (see [`crate::kinds`]) is adopted only once it has lasted: the shorter, the larger it is. It is
+//! given up again once it has been gone for ten seconds.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_engine::units::Moment;
 
-/// ln(1.35): a smaller difference is not worth leaving rest for.
-const LEAVES: f64 = 0.300_104_592_450_338_15;
-
-/// ln(1.2): a smaller one is not worth staying away for.
-const RETURNS: f64 = 0.182_321_556_793_954_63;
-
-/// So many deviations prove it. One look in three million passes by chance.
-const PROVEN: f64 = 5.0;
+use crate::kinds::RETURNS;
 
 /// How long it must last for a factor of e; less for more, within the two bounds.
 const LASTS: f64 = 6.0;
 const LASTS_LEAST: f64 = 3.0;
 const LASTS_MOST: f64 = 20.0;
 
+/// So many deviations of its estimate count for an endpoint that has yet to prove itself.
+const ADOPTED_BY: f64 = 3.0;
+
 /// How long it must be gone.
 const GONE: Duration = Duration::from_secs(10);
 
-/// Whether an endpoint differs from its peers, and since when it seems otherwise.
+/// How an endpoint differs from its peers, as far as that is acted on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Difference {
-    /// Proven and lasting.
-    pub(crate) stands: bool,
-    /// Since when the contrary is seen.
+    /// Logarithm of its capacity over the main kind's that is acted on; zero is none.
+    pub(crate) adopted: f64,
+    /// Since when another one is seen.
     otherwise: Option<Moment>,
 }
 
-/// What is seen of an endpoint against its peers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Look {
-    /// Logarithm of its capacity over the peers' median.
-    pub(crate) difference: f64,
-    /// Deviation of that.
-    pub(crate) deviation: f64,
-    /// It is new or proving itself: caution costs nothing, so nothing has to last.
-    pub(crate) passing: bool,
-}
-
 impl Difference {
-    /// Takes in a look.
-    pub(crate) fn see(&mut self, look: Look, at: Moment) {
-        let size = look.difference.abs();
-        // Written so that NaN proves nothing.
-        let differs = size > LEAVES && size > PROVEN * look.deviation;
-        let contrary = if self.stands { size < RETURNS } else { differs };
-        if !contrary {
+    /// Whether any is acted on.
+    pub(crate) fn stands(&self) -> bool {
+        self.adopted != 0.0
+    }
+
+    /// Takes in the difference that is seen now; zero is none.
+    pub(crate) fn see(&mut self, seen: f64, at: Moment) {
+        let change = (seen - self.adopted).abs();
+        if self.stands() && seen != 0.0 && change < RETURNS {
+            // Much the same: it is followed, since that moves little.
+            *self = Self { adopted: seen, otherwise: None };
+            return;
+        }
+        if change <= 0.0 || !seen.is_finite() {
             self.otherwise = None;
             return;
         }
         let since = *self.otherwise.get_or_insert(at);
-        let needed = if self.stands { GONE } else { lasting(size, look.passing) };
-        if at.since(since) >= needed {
-            *self = Self { stands: !self.stands, otherwise: None };
+        let gone = if seen == 0.0 { GONE } else { Duration::ZERO };
+        if at.since(since) >= lasting(change).max(gone) {
+            *self = Self { adopted: seen, otherwise: None };
         }
+    }
+
+    /// Adopts what is seen at once: of an endpoint that is new or proving itself, with which
+    /// caution costs nothing.
+    pub(crate) fn adopt(&mut self, seen: f64, deviation: f64) {
+        let counts = seen.abs() > RETURNS && seen.abs() > ADOPTED_BY * deviation;
+        *self = Self { adopted: if counts { seen } else { 0.0 }, otherwise: None };
     }
 
     /// Nothing was seen: what stands stands, and waiting starts anew.
@@ -73,9 +71,8 @@ impl Difference {
     }
 }
 
-fn lasting(size: f64, passing: bool) -> Duration {
-    let seconds = if passing { 0.0 } else { (LASTS / size).clamp(LASTS_LEAST, LASTS_MOST) };
-    Duration::from_secs_f64(seconds)
+fn lasting(change: f64) -> Duration {
+    Duration::from_secs_f64((LASTS / change).clamp(LASTS_LEAST, LASTS_MOST))
 }
 
 #[cfg(test)]
@@ -83,50 +80,44 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn after(seconds: u64, difference: f64, deviation: f64) -> bool {
+    fn after(seconds: u64, seen: f64) -> bool {
         let mut state = Difference::default();
         for second in 0..=seconds {
-            let look = Look { difference, deviation, passing: false };
-            state.see(look, Moment::from_millis(1_000 * second));
+            state.see(seen, Moment::from_millis(1_000 * second));
         }
-        state.stands
+        state.stands()
     }
 
     #[test]
     fn larger_differences_wait_less() {
         let ln = libm::log;
-        assert!(!after(2, ln(10.0), 0.1) && after(3, ln(10.0), 0.1));
-        assert!(!after(5, ln(0.5), 0.1) && after(9, ln(0.5), 0.1));
-        assert!(!after(1_000, ln(1.3), 0.001), "too small");
-        assert!(!after(1_000, ln(2.0), 0.2), "not proven");
-        assert!(!after(1_000, f64::NAN, f64::NAN));
+        assert!(!after(2, ln(0.1)) && after(3, ln(0.1)));
+        assert!(!after(5, ln(0.5)) && after(9, ln(0.5)));
+        assert!(!after(1_000, 0.0) && !after(1_000, f64::NAN));
     }
 
     #[test]
-    fn returns_to_rest_only_once_it_is_gone_for_a_while() {
-        let mut state = Difference { stands: true, otherwise: None };
-        let mut at = |second: u64, difference: f64| {
-            let look = Look { difference, deviation: 0.01, passing: false };
-            state.see(look, Moment::from_millis(1_000 * second));
-            state.stands
+    fn is_given_up_only_once_it_is_gone_for_a_while() {
+        let mut state = Difference { adopted: 0.7, otherwise: None };
+        let mut at = |second: u64, seen: f64| {
+            state.see(seen, Moment::from_millis(1_000 * second));
+            state.adopted
         };
-        assert!((0..100).all(|second| at(second, 0.25)), "between the two edges it stays");
-        assert!((100..110).all(|second| at(second, 0.1)));
-        assert!(!at(110, 0.1));
+        assert!((0..100).all(|second| at(second, 0.6) > 0.5), "it is followed");
+        assert!((100..110).all(|second| at(second, 0.0) > 0.5));
+        assert!(at(110, 0.0).abs() < 1e-9);
     }
 
     proptest! {
         #[test]
         fn what_comes_and_goes_faster_than_the_wait_never_counts(
-            length in 1_u64..4, factor in 1.4..3.0_f64,
+            length in 1_u64..4, seen in 0.3..1.1_f64,
         ) {
             let mut state = Difference::default();
             for second in 0..200 {
                 let on = second / length % 2 == 0;
-                let difference = if on { libm::log(factor) } else { 0.0 };
-                let look = Look { difference, deviation: 0.01, passing: false };
-                state.see(look, Moment::from_millis(1_000 * second));
-                prop_assert!(!state.stands);
+                state.see(if on { seen } else { 0.0 }, Moment::from_millis(1_000 * second));
+                prop_assert!(!state.stands());
             }
         }
     }

@@ -11,6 +11,7 @@ mod tail;
 mod service_time;
 mod concurrency;
 mod persistence;
+mod kinds;
 mod imbalance;
 mod waterfill;
 mod weights;

@@ -6,13 +6,16 @@
 //! regressed on those of now: the slope is the part that persists, and only that part is acted on.
 //! Ridge regression through the origin with exponential forgetting, toward a prior of one: a
 //! service that never deviated has given no reason for doubt.
+//!
+//! The same over five loops, the length of the shortest ejection, says whether taking out what is
+//! slow now can help: where slowness wanders, whoever is out is well again by the time it is back.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A loop's delay: a window, a tick and a push. Pairs are this far apart.
-pub(crate) const LAG: Duration = Duration::from_secs(2);
+/// A loop's delay: a window, a tick and a push. What a weight follows must outlast it.
+pub(crate) const LOOP: Duration = Duration::from_secs(2);
 
 /// Deviations (of a logarithm) below this are noise.
 const DEVIATION_LEAST: f64 = 0.25;
@@ -68,7 +71,7 @@ mod tests {
     fn after(pairs: &[(f64, f64)]) -> f64 {
         let mut persistence = Persistence::default();
         for &(before, now) in pairs {
-            persistence.forget(LAG);
+            persistence.forget(LOOP);
             persistence.add(before, now);
         }
         persistence.part()

@@ -24,6 +24,9 @@ use crate::tail::Timed;
 mod judge;
 mod share;
 
+/// Loops in an ejection.
+const PAST: usize = 5;
+
 /// The reference model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reference;
@@ -37,15 +40,17 @@ pub struct Memory {
     elapsed: Duration,
     /// One per endpoint.
     endpoints: Vec<Endpoint>,
-    /// How much of a deviation persists.
-    persistence: Persistence,
+    /// How much of a deviation persists over a loop.
+    follows: Persistence,
+    /// How much persists over an ejection.
+    outlasts: Persistence,
     /// When deviations were last set aside to be compared later.
     set_aside: Option<Moment>,
     /// How much wider than ordinary the service's requests spread; below one counts as one.
     spread: f64,
     /// The error ratio that is usual here.
     usual_errors: Option<f64>,
-    /// The median of workers that were surely busy.
+    /// The upper quartile of workers that were surely busy.
     busy: f64,
 }
 
@@ -66,8 +71,8 @@ struct Endpoint {
     slow_windows: u32,
     /// When the probation began that the counts belong to.
     proving_since: Option<Moment>,
-    /// The deviation that was set aside.
-    deviation: Option<f64>,
+    /// Deviations set aside, one per loop, the newest first: an ejection's length of them.
+    past: [Option<f64>; PAST],
     /// Whether it differs from its peers.
     difference: Difference,
 }

@@ -45,7 +45,7 @@ pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
     (memory.at, memory.elapsed) = (Some(view.at), fresh.elapsed);
     let looks = look(view, memory, &fresh);
     learn(memory, &looks, view, &fresh);
-    let part = memory.persistence.part();
+    let part = memory.follows.part();
     let mut endpoints: Vec<Judgement> = looks
         .iter()
         .zip(&mut memory.endpoints)
@@ -148,13 +148,17 @@ fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
 }
 
 impl Endpoint {
-    /// Takes in new counts; those of a probation are its own and are not forgotten.
+    /// Takes in new counts; those of a probation are its own and are kept: errors all of them,
+    /// latencies four times as long.
     fn count(&mut self, proving: Option<Moment>, index: usize, fresh: &Fresh<'_>) {
         if proving.is_some() && proving != self.proving_since {
             (self.counts, self.timed, self.slow_windows) = Default::default();
         } else if proving.is_none() {
             self.counts.forget(fresh.kept);
             self.timed.forget(fresh.kept);
+        } else {
+            // What was slow at the return may be well by now.
+            self.timed.forget(fresh.kept.sqrt().sqrt());
         }
         self.proving_since = proving;
         for row in fresh.rows(index) {
@@ -201,19 +205,32 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     if looks.iter().any(|look| !look.declared) {
         let busy = memory.endpoints.iter().map(|endpoint| endpoint.knee.busy);
         let mut busy: Vec<f64> = busy.filter(|busy| *busy > 0.0).collect();
-        memory.busy = middle::lower(&mut busy).unwrap_or(0.0);
+        memory.busy = middle::upper_quartile(&mut busy).unwrap_or(0.0);
     }
-    memory.persistence.forget(fresh.elapsed);
-    let due = memory.set_aside.is_none_or(|then| view.at.since(then) >= persistence::LAG);
-    if due {
+    memory.follows.forget(fresh.elapsed);
+    memory.outlasts.forget(fresh.elapsed);
+    if memory.set_aside.is_none_or(|then| view.at.since(then) >= persistence::LOOP) {
         memory.set_aside = Some(view.at);
-        for (look, endpoint) in looks.iter().zip(&mut memory.endpoints) {
-            let now = look.known.zip(endpoint.filter);
-            if let Some(((look, filter), before)) = now.zip(endpoint.deviation) {
-                memory.persistence.add(before, look.ln_ms - filter.long);
+        compare(memory, looks);
+    }
+}
+
+/// Compares deviations of a loop and of an ejection ago with what is seen now, and sets the
+/// present ones aside.
+fn compare(memory: &mut Memory, looks: &[Look]) {
+    for (look, endpoint) in looks.iter().zip(&mut memory.endpoints) {
+        let now = look.known.zip(endpoint.filter);
+        if let Some((look, filter)) = now {
+            let seen = look.ln_ms - filter.long;
+            if let [Some(lately), ..] = endpoint.past {
+                memory.follows.add(lately, seen);
             }
-            endpoint.deviation = now.map(|(_, filter)| filter.deviation());
+            if let [.., Some(before)] = endpoint.past {
+                memory.outlasts.add(before, seen);
+            }
         }
+        endpoint.past.rotate_right(1);
+        endpoint.past[0] = now.map(|(_, filter)| filter.deviation());
     }
 }
 

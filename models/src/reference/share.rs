@@ -1,15 +1,16 @@
 //! Sharing a service's traffic: who differs, who shall go, and what each one's weight should be.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use weir_engine::assessment::{Assessment, Expectation, Judgement};
-use weir_engine::decision::{EndpointState, Reason};
+use weir_engine::assessment::{Assessment, Expectation};
+use weir_engine::decision::{EndpointState, Reason, Slow};
 use weir_engine::model::{Standing, View};
 use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, PerSecond};
 
 use super::Memory;
-use crate::imbalance::Look;
+use crate::kinds::{self, Level};
 use crate::queue::Queue;
 use crate::waterfill::{self, Demand, Server};
 use crate::weights::{self, Range};
@@ -25,6 +26,14 @@ const LOAD_MOST: f64 = 0.93;
 /// An endpoint of unknown capacity is not raised above this multiple of what it has sustained.
 const SUSTAINED_MOST: f64 = 1.3;
 
+/// Up to this part of their capacity endpoints answer quickly: taking out a slow one must not make
+/// the others slow.
+const COMFORTABLE: f64 = 0.75;
+
+/// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
+/// time that it is out or starved.
+const OUTLASTS_LEAST: f64 = 0.5;
+
 /// What a request to another zone costs where the policy keeps traffic at home, in seconds: a
 /// round trip between zones, and as much again for its price.
 const CROSS_ZONE: f64 = 0.002;
@@ -32,18 +41,16 @@ const CROSS_ZONE: f64 = 0.002;
 /// While returning from an ejection an endpoint gets at most this part of an equal share.
 const PROBATION_MOST: f64 = 0.1;
 
-/// The variance of a median of n estimates is this over n times that of one.
-const OF_MEDIAN: f64 = 1.57;
-
 pub(super) fn share(view: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {
     let service = Service { view, assessment, elapsed: memory.elapsed };
-    let median = differ(service, memory);
-    let steering = median.and_then(|median| service.targets(median, memory));
+    let main = differ(service, memory);
+    let steering = main.and_then(|main| service.targets(main, memory));
     let own = |index: usize| steering.as_ref().and_then(|targets| targets.get(index)).copied();
     let equal_rate = service.equal_rate();
     let mut endpoints: Vec<Wish> = (0..view.topology.endpoints.len())
         .map(|index| service.wish(index, own(index).unwrap_or(1.0), equal_rate))
         .collect();
+    accuse(&mut endpoints, service, memory);
     if steering.is_some() {
         settle(&mut endpoints, service);
         explain(&mut endpoints, service, memory);
@@ -61,34 +68,37 @@ struct Service<'a> {
     elapsed: Duration,
 }
 
-/// Finds which endpoints differ from their peers; returns the median logarithm of capacity.
+/// Finds which endpoints differ from their peers; returns the main kind's level.
 fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
-    let (mut levels, mut variances) = (Vec::new(), 0.0);
-    for (index, endpoint) in memory.endpoints.iter().enumerate() {
-        if let Some(known) = service.expectation(index)
-            && service.standing(index).state == EndpointState::Serving
-        {
-            levels.push(endpoint.level);
-            variances += known.deviation * known.deviation;
+    let serves = |index: usize| service.standing(index).state == EndpointState::Serving;
+    let known = memory.endpoints.iter().enumerate().filter_map(|(index, endpoint)| {
+        let deviation = service.expectation(index).filter(|_| serves(index))?.deviation;
+        Some(Level { index, level: endpoint.level, variance: deviation * deviation })
+    });
+    let known = known.collect();
+    let mut endpoints = memory.endpoints.iter().enumerate();
+    let away = endpoints.any(|(index, endpoint)| endpoint.difference.stands() && serves(index));
+    let kinds = kinds::kinds(known, away)?;
+    let mut seen = vec![0.0; memory.endpoints.len()];
+    // Where differences wander faster than an ejection or a move between classes lasts, equal
+    // shares are best.
+    if memory.outlasts.part() >= OUTLASTS_LEAST {
+        for &(index, difference) in &kinds.others {
+            seen[index] = difference;
         }
     }
-    let count = levels.len() as f64;
-    let median = middle::lower(&mut levels);
-    for (index, endpoint) in memory.endpoints.iter_mut().enumerate() {
-        let standing = service.standing(index);
-        let Some((known, median)) = service.expectation(index).zip(median) else {
-            endpoint.difference.see_nothing();
-            continue;
-        };
-        let variance = known.deviation * known.deviation + OF_MEDIAN * variances / (count * count);
-        let look = Look {
-            difference: endpoint.level - median,
-            deviation: variance.sqrt(),
-            passing: is_passing(standing.state),
-        };
-        endpoint.difference.see(look, service.view.at);
+    let at = service.view.at;
+    for (index, (endpoint, seen)) in memory.endpoints.iter_mut().zip(seen).enumerate() {
+        let passing = is_passing(service.standing(index).state);
+        match service.expectation(index) {
+            None => endpoint.difference.see_nothing(),
+            Some(known) if passing => {
+                endpoint.difference.adopt(endpoint.level - kinds.main, known.deviation);
+            }
+            Some(_) => endpoint.difference.see(seen, at),
+        }
     }
-    median
+    Some(kinds.main)
 }
 
 fn is_passing(state: EndpointState) -> bool {
@@ -127,24 +137,39 @@ impl Service<'_> {
         Some(PerSecond::clamped(sum))
     }
 
+    /// The rate at which an endpoint still answers quickly.
+    fn comfortable(&self, index: usize) -> f64 {
+        let Some(known) = self.expectation(index) else { return 0.0 };
+        let most = match known.capacity.value() {
+            capacity if capacity > 0.0 => COMFORTABLE * capacity,
+            _ => SUSTAINED_MOST * known.sustained.value(),
+        };
+        let standing = self.standing(index);
+        if is_passing(standing.state) { most * standing.weight.min(1.0) } else { most }
+    }
+
     fn range(&self, equal_rate: f64) -> Range {
         let balancing = &self.view.goal.balancing;
         Range { least: balancing.weight_min, most: balancing.weight_max }.with_probe(equal_rate)
     }
 
     /// The weights that are best where endpoints differ; nothing at rest.
-    fn targets(&self, median: f64, memory: &Memory) -> Option<Vec<f64>> {
-        let differs = |index: &usize| memory.endpoints[*index].difference.stands;
+    fn targets(&self, main: f64, memory: &Memory) -> Option<Vec<f64>> {
+        let difference = |index: usize| memory.endpoints[index].difference;
         let members: Vec<usize> = self.members().collect();
-        if !members.iter().any(differs) {
+        if !members.iter().any(|&index| difference(index).stands()) {
             return None;
         }
-        let mut rates = self.fill(&members, median, memory);
-        // Those that do not differ are alike: a chunk more or less is no difference either.
-        let alike: Vec<usize> = (0..members.len()).filter(|at| !differs(&members[*at])).collect();
-        let mean = alike.iter().map(|&at| rates[at]).sum::<f64>() / alike.len().max(1) as f64;
-        for at in alike {
-            rates[at] = mean;
+        let mut rates = self.fill(&members, main, memory);
+        // Those of one kind are alike: a chunk more or less is no difference either.
+        let mut alike: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+        let kind = |index: usize| difference(index).adopted.to_bits();
+        for (&index, rate) in members.iter().zip(&rates) {
+            let (sum, count) = alike.entry(kind(index)).or_default();
+            (*sum, *count) = (*sum + rate, *count + 1.0);
+        }
+        for (&index, rate) in members.iter().zip(&mut rates) {
+            *rate = alike.get(&kind(index)).map_or(*rate, |(sum, count)| sum / count);
         }
         let range = self.range(self.equal_rate());
         let wished: Vec<f64> =
@@ -154,24 +179,21 @@ impl Service<'_> {
         }
         let mut targets = vec![1.0; memory.endpoints.len()];
         for (&index, weight) in members.iter().zip(wished) {
-            let unknown = self.expectation(index).is_none() && differs(&index);
-            targets[index] = if unknown { self.standing(index).weight } else { weight };
+            let unknown = self.expectation(index).is_none() && difference(index).stands();
+            let kept = range.bound(self.standing(index).weight);
+            targets[index] = if unknown { kept } else { weight };
         }
         Some(targets)
     }
 
-    fn fill(&self, members: &[usize], median: f64, memory: &Memory) -> Vec<f64> {
+    fn fill(&self, members: &[usize], main: f64, memory: &Memory) -> Vec<f64> {
         let zones = Zones::of(self.view);
         let servers: Vec<Server> = members
             .iter()
             .map(|&index| {
-                let endpoint = &memory.endpoints[index];
-                let declared = self.view.topology.endpoints[index].concurrency;
-                let declared = declared.map(|declared| f64::from(declared.get()));
-                let known = self.expectation(index).map(|known| known.concurrency);
-                let level = if endpoint.difference.stands { endpoint.level } else { median };
+                let level = main + memory.endpoints[index].difference.adopted;
                 Server {
-                    queue: Queue::of(known.or(declared).unwrap_or(memory.busy)),
+                    queue: Queue::of(self.workers(index, memory)),
                     capacity: 1_000.0 * libm::exp(level),
                     zone: zones.of_endpoint(index, self.view),
                 }
@@ -182,10 +204,15 @@ impl Service<'_> {
         waterfill::fill(&servers, &zones.demands(load.min(LOAD_MOST * capacity)))
     }
 
+    fn workers(&self, index: usize, memory: &Memory) -> f64 {
+        let declared = self.view.topology.endpoints[index].concurrency;
+        let known = self.expectation(index).map(|known| known.concurrency);
+        known.or(declared.map(|declared| f64::from(declared.get()))).unwrap_or(memory.busy)
+    }
+
     /// What to wish for one endpoint, whose weight should become `target`.
     fn wish(&self, index: usize, target: f64, equal_rate: f64) -> Wish {
         let standing = self.standing(index);
-        let judgement = self.assessment.endpoints.get(index);
         let weight = if self.takes_part(index) {
             let target = self.sustainable(index, target, equal_rate);
             let passing = self.passing_most(standing);
@@ -195,7 +222,7 @@ impl Service<'_> {
             standing.weight
         };
         let ready = self.view.topology.endpoints.get(index).is_some_and(|e| e.ready);
-        let mut reason = match standing.state {
+        let reason = match standing.state {
             _ if !ready => Reason::NotReady,
             EndpointState::Joining | EndpointState::Probation => {
                 Reason::Proving { age: self.view.at.since(standing.since) }
@@ -205,12 +232,7 @@ impl Service<'_> {
                 Reason::Equal
             }
         };
-        let accusation = judgement.and_then(accusation);
-        let eject = accusation.is_some();
-        if let Some(accusation) = accusation {
-            reason = accusation;
-        }
-        Wish { weight, eject, reason }
+        Wish { weight, eject: false, reason }
     }
 
     /// The most that a new or returning endpoint should get by now.
@@ -239,10 +261,33 @@ impl Service<'_> {
     }
 }
 
-/// The proof that should take an endpoint out, if there is one.
-fn accusation(judgement: &Judgement) -> Option<Reason> {
-    let slow = judgement.slow.filter(|slow| slow.windows >= tail::WINDOWS);
-    judgement.failing.map(Reason::Failing).or(slow.map(Reason::Slow))
+/// Wishes out who is proven to fail, and who is too slow as far as the others have room.
+fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
+    let judgements = &service.assessment.endpoints;
+    for (wish, judgement) in endpoints.iter_mut().zip(judgements) {
+        if let Some(failing) = judgement.failing {
+            (wish.eject, wish.reason) = (true, Reason::Failing(failing));
+        }
+    }
+    if memory.outlasts.part() < OUTLASTS_LEAST {
+        return;
+    }
+    let proof = |index: usize| {
+        let judgement = judgements.get(index).filter(|judgement| judgement.failing.is_none())?;
+        judgement.slow.filter(|slow| slow.windows >= tail::WINDOWS)
+    };
+    let mut slow: Vec<(usize, Slow)> =
+        service.members().filter_map(|index| Some((index, proof(index)?))).collect();
+    slow.sort_by(|(_, a), (_, b)| b.bound.value().total_cmp(&a.bound.value()));
+    let staying = service.members().filter(|&index| !endpoints[index].eject);
+    let mut room: f64 = staying.map(|index| service.comfortable(index)).sum();
+    for (index, proof) in slow {
+        let left = room - service.comfortable(index);
+        if service.assessment.load.value() <= left {
+            room = left;
+            (endpoints[index].eject, endpoints[index].reason) = (true, Reason::Slow(proof));
+        }
+    }
 }
 
 /// Keeps all weights where no change is worth a push.
@@ -268,7 +313,7 @@ fn explain(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
             continue;
         }
         wish.reason = match service.expectation(index) {
-            Some(known) if memory.endpoints[index].difference.stands => Reason::ServiceTime {
+            Some(known) if memory.endpoints[index].difference.stands() => Reason::ServiceTime {
                 own: known.service_time,
                 peers,
                 persistence: service.assessment.persistence,

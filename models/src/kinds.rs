@@ -1,0 +1,191 @@
+//! Which endpoints are of one kind: groups whose capacities differ, by proof and not by noise.
+//!
+//! Judged one by one, endpoints of one kind fall on both sides of any edge, get shares of two
+//! kinds, and cross over with each breath of noise. So capacities (as logarithms) are split where
+//! the squared distance between two groups is largest, and the split counts only if the groups'
+//! means differ by a factor of 1.35 and by several deviations of an estimate. A group is judged by
+//! its mean and treated as one. This is the first step of a regression tree (Breiman and others,
+//! 1984), with a test in place of pruning.
+
+/// ln(1.35): a smaller difference is not worth leaving rest for.
+const LEAVES: f64 = 0.300_104_592_450_338_15;
+
+/// ln(1.2): a smaller one is not worth staying away for.
+pub(crate) const RETURNS: f64 = 0.182_321_556_793_954_63;
+
+/// So many deviations of one estimate prove a difference of one endpoint: one in three million
+/// passes by chance. The more endpoints differ together, the fewer: by the fourth root, since the
+/// best of all splits is tried ...
+const PROVEN: f64 = 5.0;
+
+/// ... and at least so many: halves of pure noise are less than two apart.
+const APART: f64 = 3.0;
+
+/// Where the service is away from rest, the kinds that are there hold by this part of the proof.
+const HELD_BY: f64 = 0.6;
+
+/// At most so many splits one below the other: four kinds are hardware, cold, slow and the rest.
+const DEPTH_MOST: u32 = 2;
+
+/// An endpoint's capacity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Level {
+    /// Which endpoint.
+    pub(crate) index: usize,
+    /// Logarithm of its capacity.
+    pub(crate) level: f64,
+    /// Variance of that.
+    pub(crate) variance: f64,
+}
+
+/// What is known of the kinds in a service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Kinds {
+    /// The mean level of the largest kind.
+    pub(crate) main: f64,
+    /// (endpoint, its kind's mean less the main one), without those of the main kind.
+    pub(crate) others: Vec<(usize, f64)>,
+}
+
+/// Finds the kinds; nothing where there is nobody. `away` says that the service is away from rest.
+pub(crate) fn kinds(mut levels: Vec<Level>, away: bool) -> Option<Kinds> {
+    let range = levels.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), one| {
+        (least.min(one.level), most.max(one.level))
+    });
+    if levels.is_empty() {
+        return None;
+    }
+    if range.1 - range.0 < least(away) {
+        return Some(Kinds { main: mean(&levels), others: Vec::new() });
+    }
+    levels.sort_by(|a, b| a.level.total_cmp(&b.level).then(a.index.cmp(&b.index)));
+    let mut groups = Vec::new();
+    split(&levels, away, DEPTH_MOST, &mut groups);
+    // The largest; of equals the one of less capacity.
+    let main = groups.iter().copied().reduce(|a, b| if b.len() > a.len() { b } else { a })?;
+    let at = mean(main);
+    let others = groups.iter().filter(|group| group[0].index != main[0].index);
+    let others = others.flat_map(|group| {
+        let difference = mean(group) - at;
+        group.iter().map(move |level| (level.index, difference))
+    });
+    Some(Kinds { main: at, others: others.collect() })
+}
+
+fn least(away: bool) -> f64 {
+    if away { RETURNS } else { LEAVES }
+}
+
+fn mean(group: &[Level]) -> f64 {
+    group.iter().map(|level| level.level).sum::<f64>() / group.len() as f64
+}
+
+fn split<'a>(sorted: &'a [Level], away: bool, depth: u32, groups: &mut Vec<&'a [Level]>) {
+    match best_cut(sorted).filter(|&cut| depth > 0 && is_proven(sorted, cut, away)) {
+        Some(cut) => {
+            let (low, high) = sorted.split_at(cut);
+            split(low, away, depth - 1, groups);
+            split(high, away, depth - 1, groups);
+        }
+        None => groups.push(sorted),
+    }
+}
+
+/// The cut with the largest squared distance between the groups' means, weighed by their sizes.
+fn best_cut(sorted: &[Level]) -> Option<usize> {
+    let count = sorted.len() as f64;
+    let total: f64 = sorted.iter().map(|level| level.level).sum();
+    let (mut sum, mut best) = (0.0, None);
+    for (cut, level) in (1..sorted.len()).zip(sorted) {
+        sum += level.level;
+        let (low, high) = (cut as f64, count - cut as f64);
+        let apart = (total - sum) / high - sum / low;
+        let between = low * high * apart * apart;
+        if best.is_none_or(|(_, most)| between > most) {
+            best = Some((cut, between));
+        }
+    }
+    best.map(|(cut, _)| cut)
+}
+
+fn is_proven(sorted: &[Level], cut: usize, away: bool) -> bool {
+    let (low, high) = sorted.split_at(cut);
+    let apart = mean(high) - mean(low);
+    let variance = sorted.iter().map(|level| level.variance).sum::<f64>() / sorted.len() as f64;
+    let fewer = low.len().min(high.len()) as f64;
+    let needed = (PROVEN / fewer.sqrt().sqrt()).max(APART) * if away { HELD_BY } else { 1.0 };
+    apart > least(away) && apart > needed * variance.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use proptest::prelude::*;
+    use weir_simulator::random::Random;
+
+    fn levels(values: &[f64], deviation: f64) -> Vec<Level> {
+        let variance = deviation * deviation;
+        let values = values.iter().enumerate();
+        values.map(|(index, &level)| Level { index, level, variance }).collect()
+    }
+
+    #[track_caller]
+    fn check(values: &[f64], others: &[(usize, f64)]) {
+        let found = kinds(levels(values, 0.05), false).unwrap_or_default().others;
+        assert_eq!(found.len(), others.len(), "{found:?}");
+        for (found, wanted) in found.iter().zip(others) {
+            assert!(found.0 == wanted.0 && (found.1 - wanted.1).abs() < 1e-9, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn finds_groups_and_treats_them_as_one() {
+        check(&[], &[]);
+        check(&[1.0, 1.1, 0.9, 1.0], &[]);
+        check(&[1.0, 1.0, 1.0, -1.3], &[(3, -2.3)]);
+        check(&[1.0, 1.4, 1.0, 1.5, 1.3, 1.0], &[(4, 0.4), (1, 0.4), (3, 0.4)]);
+        check(&[0.0, 0.0, 0.0, 0.7, -2.3], &[(4, -2.3), (3, 0.7)]);
+    }
+
+    #[test]
+    fn what_noise_can_do_is_no_difference() {
+        let noisy = levels(&[1.0, 1.0, 1.0, 0.5], 0.15);
+        assert!(kinds(noisy.clone(), false).unwrap().others.is_empty());
+        assert_eq!(kinds(noisy, true).unwrap().others.len(), 1, "but it holds where it stands");
+    }
+
+    #[test]
+    fn pure_noise_has_one_kind() {
+        // Of 20,000 services of 2 to 100 endpoints none may be split.
+        for number in 0..20_000 {
+            let mut random = Random::of(5, 5, number);
+            let count = 2 + random.below(99);
+            let deviation = 0.05 + 0.2 * random.unit();
+            let values: Vec<f64> = (0..count).map(|_| deviation * random.normal()).collect();
+            let found = kinds(levels(&values, deviation), false).unwrap();
+            assert!(found.others.is_empty(), "{count} endpoints, deviation {deviation}: {found:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter(values in prop::collection::vec(-3.0..3.0_f64, 1..20), turn in 0_usize..20) {
+            let straight = levels(&values, 0.05);
+            let mut turned = straight.clone();
+            turned.rotate_left(turn % values.len());
+            let (a, b) = (kinds(straight, false).unwrap(), kinds(turned, false).unwrap());
+            prop_assert!((a.main - b.main).abs() < 1e-9);
+            prop_assert_eq!(a.others, b.others);
+        }
+
+        #[test]
+        fn units_do_not_matter(values in prop::collection::vec(-3.0..3.0_f64, 1..20), shift in -5.0..5.0_f64) {
+            let shifted: Vec<f64> = values.iter().map(|value| value + shift).collect();
+            let a = kinds(levels(&values, 0.05), false).unwrap();
+            let b = kinds(levels(&shifted, 0.05), false).unwrap();
+            prop_assert!((b.main - a.main - shift).abs() < 1e-9);
+        }
+    }
+}
