@@ -371,7 +371,9 @@ fn publish(
         match outcome {
             Ok(reports) => {
                 found = true;
-                reports.into_iter().for_each(|report| status.deliver(intake, report));
+                for report in reports {
+                    status.deliver(intake, report);
+                }
             }
             Err(empty) if matches!(empty.error, Error::Nothing { .. }) => nothing = Some(empty),
             Err(error) => failure = failure.or(Some(error)),
