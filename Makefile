@@ -1,2 +1,44 @@
-test:
-	cargo test --workspace
+# What people type. Each target is a line or two: the work is done by cargo and by the scripts
+# of deploy/setup, which put what they bring under .build and need no root.
+
+ARGS ?=
+SETUP := deploy/setup
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+export PATH := $(CURDIR)/.build/bin:$(PATH)
+
+.PHONY: demo test bench nightly clean tools envoy prometheus chromium
+
+demo: tools envoy
+	cargo build --locked -p weir
+	$(TARGET)/debug/weir demo $(ARGS)
+
+test: export WEIR_REQUIRE := envoy,prometheus,chromium
+test: export WEIR_CHROMIUM := $(CURDIR)/.build/bin/chromium
+test: tools envoy prometheus chromium
+	$(SETUP)/tools.sh fmt clippy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace
+
+bench: tools envoy
+	cargo bench --locked --workspace
+
+nightly: export PROPTEST_CASES := 100000
+nightly: test bench
+
+clean:
+	cargo clean
+	rm -rf .build
+
+tools:
+	$(SETUP)/tools.sh
+
+envoy:
+	$(SETUP)/envoy.sh
+
+prometheus:
+	$(SETUP)/debian.sh prometheus
+
+chromium:
+	$(SETUP)/debian.sh chromium usr/lib/chromium/chromium
+	$(SETUP)/browser.sh

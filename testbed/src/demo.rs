@@ -90,6 +90,10 @@ pub struct Demo {
     pub governed: Side,
     /// The side with LEAST_REQUEST and outlier detection alone.
     pub plain: Side,
+    /// Client proxies per side, [`PROXIES`] unless set before the configuration is made. With a
+    /// file for each plain one to watch, the kernel's usual limit (128 inotify instances for a
+    /// user) is above one demo and below two.
+    pub proxies: usize,
     governor: Governor,
 }
 
@@ -166,6 +170,7 @@ impl Demo {
         Ok(Demo {
             governed: Side::start("governed", governed)?,
             plain: Side::start("plain", Membership::assignment(directory, "plain"))?,
+            proxies: PROXIES,
             governor,
         })
     }
@@ -184,8 +189,14 @@ impl Demo {
         weir: serde_json::Value,
         upstream_log: &[serde_json::Value],
     ) -> serde_json::Value {
-        let governed = (self.governor == Governor::Nobody).then_some(&self.governed.membership);
-        bootstrap::bootstrap(weir, upstream_log, governed, &self.plain.membership)
+        let of_nobody = (self.governor == Governor::Nobody).then_some(&self.governed.membership);
+        let sides = bootstrap::Sides {
+            proxies: self.proxies,
+            upstream_log,
+            governed: of_nobody,
+            plain: &self.plain.membership,
+        };
+        sides.add_to(weir)
     }
 
     /// Where the proxies of a started Envoy listen.
@@ -196,7 +207,7 @@ impl Demo {
                 let name = bootstrap::listener_name(side, proxy);
                 known.get(&name).copied().ok_or(DemoError::Listener(name))
             };
-            (0..PROXIES).map(address).collect::<Result<Vec<_>, _>>()
+            (0..self.proxies).map(address).collect::<Result<Vec<_>, _>>()
         };
         Ok(Listeners { governed: side("governed")?, plain: side("plain")? })
     }

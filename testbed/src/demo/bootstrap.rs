@@ -1,8 +1,8 @@
 //! The configuration of the demo's one Envoy: Weir's part, if any, with the listeners of both
 //! sides and the clusters of the plain one added.
 
+use super::TIMEOUT;
 use super::membership::Membership;
-use super::{PROXIES, TIMEOUT};
 use serde_json::{Value, json};
 
 /// What a proxy's listener is called.
@@ -15,30 +15,38 @@ pub fn cluster_name(side: &str, proxy: usize) -> String {
     format!("demo-{side}-{proxy:02}")
 }
 
-/// `governed` is there where Weir is not.
-pub(super) fn bootstrap(
-    mut weir: Value,
-    upstream_log: &[Value],
-    governed: Option<&Membership>,
-    plain: &Membership,
-) -> Value {
-    let proxies = || 0..PROXIES;
-    let listeners = proxies()
-        .map(|proxy| listener("governed", proxy, upstream_log))
-        .chain(proxies().map(|proxy| listener("plain", proxy, &[])));
-    let of_nobody = governed.into_iter().map(|list| ("governed", list));
-    let clusters = of_nobody
-        .chain([("plain", plain)])
-        .flat_map(|(side, list)| proxies().map(move |proxy| cluster(side, proxy, list)));
-    // Envoy wants a name of its own before it reads endpoints from anywhere.
-    for field in ["id", "cluster"] {
-        if weir["node"][field].is_null() {
-            weir["node"][field] = json!("demo");
+/// What is added to Weir's part.
+pub(super) struct Sides<'a> {
+    /// Listeners per side.
+    pub(super) proxies: usize,
+    /// What the routers of the governed side log to.
+    pub(super) upstream_log: &'a [Value],
+    /// The endpoints of the governed side, where Weir does not serve them.
+    pub(super) governed: Option<&'a Membership>,
+    /// The endpoints of the plain side.
+    pub(super) plain: &'a Membership,
+}
+
+impl Sides<'_> {
+    pub(super) fn add_to(&self, mut weir: Value) -> Value {
+        let proxies = || 0..self.proxies;
+        let listeners = proxies()
+            .map(|proxy| listener("governed", proxy, self.upstream_log))
+            .chain(proxies().map(|proxy| listener("plain", proxy, &[])));
+        let of_nobody = self.governed.into_iter().map(|list| ("governed", list));
+        let clusters = of_nobody
+            .chain([("plain", self.plain)])
+            .flat_map(|(side, list)| proxies().map(move |proxy| cluster(side, proxy, list)));
+        // Envoy wants a name of its own before it reads endpoints from anywhere.
+        for field in ["id", "cluster"] {
+            if weir["node"][field].is_null() {
+                weir["node"][field] = json!("demo");
+            }
         }
+        extend(&mut weir["static_resources"]["listeners"], listeners);
+        extend(&mut weir["static_resources"]["clusters"], clusters);
+        weir
     }
-    extend(&mut weir["static_resources"]["listeners"], listeners);
-    extend(&mut weir["static_resources"]["clusters"], clusters);
-    weir
 }
 
 fn extend(list: &mut Value, with: impl Iterator<Item = Value>) {
@@ -99,6 +107,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    const PROXIES: usize = 40;
+
     fn names(list: &Value) -> Vec<&str> {
         list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
     }
@@ -110,7 +120,9 @@ mod tests {
             "static_resources": {"clusters": [{"name": "weir"}]},
         });
         let plain = Membership::assignment(Path::new("/demo"), "plain");
-        let whole = bootstrap(weir, &[json!({"name": "log"})], None, &plain);
+        let upstream_log = &[json!({"name": "log"})];
+        let sides = Sides { proxies: PROXIES, upstream_log, governed: None, plain: &plain };
+        let whole = sides.add_to(weir);
         assert_eq!(whole["node"]["id"], "proxies");
         let clusters = names(&whole["static_resources"]["clusters"]);
         assert_eq!(clusters.len(), 1 + PROXIES);
@@ -125,7 +137,10 @@ mod tests {
     #[test]
     fn without_weir_both_sides_are_alike() {
         let list = |side| Membership::assignment(Path::new("/demo"), side);
-        let whole = bootstrap(json!({}), &[], Some(&list("governed")), &list("plain"));
+        let (governed, plain) = (list("governed"), list("plain"));
+        let sides =
+            Sides { proxies: 3, upstream_log: &[], governed: Some(&governed), plain: &plain };
+        let whole = sides.add_to(json!({}));
         let text = whole.to_string();
         assert_eq!(text.matches("governed").count(), text.matches("plain").count());
     }

@@ -40,8 +40,9 @@ impl Membership {
 
     /// How an Envoy cluster finds its endpoints here.
     pub(super) fn eds(&self) -> Value {
-        let watched = json!({"path": self.path.parent()});
-        let source = json!({"path": self.path, "watched_directory": watched});
+        // No `watched_directory`: it costs an inotify instance more, and only moves into place
+        // are to be noticed, as Envoy does by itself.
+        let source = json!({"path": self.path});
         let mut eds = json!({
             "eds_config": {"resource_api_version": "V3", "path_config_source": source},
         });
