@@ -14,7 +14,7 @@ use weir_dashboard::board::{Board, Step as Shown};
 use weir_engine::decision::{Decision, EndpointState, ServiceDecision, Stance};
 use weir_engine::goal::{Goals, Mode};
 use weir_engine::names::{Address, ClusterName, ServiceId};
-use weir_engine::observation::{Observation, Report, fold};
+use weir_engine::observation::{LogVolume, Observation, Report, fold};
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
@@ -213,8 +213,8 @@ impl Steps {
             traffic: fold(&reports, topology.as_deref().unwrap_or(&self.topology)),
             topology: topology.map(|topology| (*topology).clone()),
             goals: goals.map(|goals| (*goals).clone()),
+            logs: volumes(drained.volumes, &reports),
             receipts,
-            logs: drained.volumes,
             log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
             unrecorded: self.unrecorded,
         }
@@ -396,6 +396,20 @@ impl Told {
             out: out.map(|endpoint| endpoint.address.clone()).collect(),
         }
     }
+}
+
+/// How much was logged, with a nothing for each node that reports otherwise: a proxy opens its log
+/// stream with the first entry, and logs none before it is told a rate.
+fn volumes(mut drained: Vec<LogVolume>, reports: &[Report]) -> Vec<LogVolume> {
+    let heard: BTreeSet<_> = drained.iter().map(|volume| volume.node.clone()).collect();
+    let reporting: BTreeSet<_> = reports.iter().map(|report| report.reporter.clone()).collect();
+    drained.extend(reporting.difference(&heard).map(|node| LogVolume {
+        node: node.clone(),
+        entries: 0,
+        requests: None,
+        window: Duration::ZERO,
+    }));
+    drained
 }
 
 /// The state without the telemetry of the last seconds, which means nothing to a later process.
