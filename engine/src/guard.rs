@@ -3,7 +3,7 @@
 //! The guard is not the model. It alone ejects and brings back, moves weights step by step, and
 //! holds everything when evidence is missing. When in doubt, it keeps what was.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::goal::BalancingKind;
 use crate::history::remapped;
 use crate::model::{Standing, View};
 use crate::names::Node;
+use crate::observation::{Outcome, Receipt};
 use crate::plan::Plan;
 use crate::units::Moment;
 
@@ -39,8 +40,8 @@ pub struct Memory {
     moves: Moves,
     /// When re-weighting last changed something, within the last minute.
     changes: VecDeque<Moment>,
-    /// Nodes whose last answer was a refusal.
-    pub refusing: BTreeSet<Node>,
+    /// Nodes that refused something and have not taken anything newer since.
+    refusing: BTreeMap<Node, Refusal>,
     /// Nodes that have answered at all.
     pub answering: BTreeSet<Node>,
     /// Measured shares that do not match what was pushed.
@@ -49,6 +50,13 @@ pub struct Memory {
     stale_since: Option<Moment>,
     /// Whether the service has been seen before: endpoints that come later are new.
     settled: bool,
+}
+
+/// What a node refused, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Refusal {
+    decision: u64,
+    at: Moment,
 }
 
 /// At most so many nodes are remembered per service: more proxies than one process serves.
@@ -102,15 +110,24 @@ impl Memory {
         self.settled |= !from.is_empty();
     }
 
-    /// Takes note of a proxy's answer.
-    pub fn answered(&mut self, node: &Node, refused: bool) {
+    /// Takes note of a proxy's answer, which came by now. One that takes what it had before it
+    /// refused goes on refusing.
+    pub fn answered(&mut self, receipt: &Receipt, at: Moment) {
+        let node = &receipt.node;
+        let refused = match receipt.outcome {
+            Outcome::Taken => false,
+            Outcome::Refused(_) => true,
+            Outcome::Silent => return,
+        };
         if self.answering.len() < NODES_MAX {
             self.answering.insert(node.clone());
         }
-        if !refused {
+        if refused {
+            if self.refusing.len() < NODES_MAX {
+                self.refusing.insert(node.clone(), Refusal { decision: receipt.decision, at });
+            }
+        } else if self.refusing.get(node).is_some_and(|one| receipt.decision >= one.decision) {
             self.refusing.remove(node);
-        } else if self.refusing.len() < NODES_MAX {
-            self.refusing.insert(node.clone());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::goal::{Goal, Goals};
 use crate::history::History;
 use crate::model::Model;
 use crate::names::ServiceId;
-use crate::observation::{Observation, Outcome, ServiceTraffic};
+use crate::observation::{Observation, ServiceTraffic};
 use crate::topology::{ServiceTopology, Topology};
 use crate::units::Moment;
 use crate::{guard, realise, sampling};
@@ -90,12 +90,7 @@ impl<M: Clone + Default> State<M> {
     fn absorb_receipts(&mut self, observation: &Observation) {
         for receipt in &observation.receipts {
             if let Ok(at) = self.find(&receipt.service) {
-                let refused = match receipt.outcome {
-                    Outcome::Taken => false,
-                    Outcome::Refused(_) => true,
-                    Outcome::Silent => continue,
-                };
-                self.services[at].guard.answered(&receipt.node, refused);
+                self.services[at].guard.answered(receipt, self.at);
             }
         }
     }

@@ -7,12 +7,17 @@ use crate::assessment::Assessment;
 use crate::decision::{Hold, Stance};
 use crate::goal::OnStale;
 use crate::model::View;
+use crate::units::Moment;
 
 /// Stale evidence is held for so long; then shares go back to equal.
 pub(super) const HOLD: Duration = Duration::from_secs(5 * 60);
 
 /// Over how long they go back.
 pub(super) const DECAY: Duration = Duration::from_secs(10 * 60);
+
+/// How long refusals count: as long as the server of proxies keeps a refused service still at
+/// first.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Part of the endpoints that must be covered before a service is acted on.
 const COVERED_LEAST: f64 = 0.7;
@@ -37,7 +42,9 @@ pub(super) fn stance(assessment: &Assessment, view: &View<'_>, memory: &mut Memo
     if let Some(stale) = stale(view, memory) {
         return stale;
     }
-    if let Some(hold) = refused(memory).or_else(|| quorum(view)).or_else(|| common(assessment)) {
+    if let Some(hold) =
+        refused(memory, view.at).or_else(|| quorum(view)).or_else(|| common(assessment))
+    {
         return Stance::Holding(hold);
     }
     if let Some(hold) = memory.mismatch.clone() {
@@ -70,9 +77,11 @@ fn stale(view: &View<'_>, memory: &mut Memory) -> Option<Stance> {
     Some(if decays { Stance::Decaying { stale } } else { Stance::Holding(Hold::Stale { age }) })
 }
 
-/// A push that one node in a hundred, and at least two, refuse is not tried on the rest.
-fn refused(memory: &Memory) -> Option<Hold> {
-    let refusing = memory.refusing.len();
+/// A push that one node in a hundred, and at least two, refuse is not tried on the rest, for a
+/// while: what it was refused for may be over, and nodes that refused may be gone.
+fn refused(memory: &Memory, at: Moment) -> Option<Hold> {
+    let lately = memory.refusing.values().filter(|one| at.since(one.at) < REFUSED_FOR);
+    let refusing = lately.count();
     let many = (memory.answering.len() / 100).max(2);
     (refusing >= many).then(|| Hold::Refused { nodes: u32::try_from(refusing).unwrap_or(u32::MAX) })
 }

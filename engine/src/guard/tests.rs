@@ -106,6 +106,12 @@ impl Service {
         allow(plan, assessment, &view, &mut self.memory, &mut self.mesh)
     }
 
+    fn answered(&mut self, node: &str, decision: u64, outcome: Outcome) {
+        let service = self.topology.service.clone();
+        let receipt = Receipt { node: node.into(), service, decision, outcome };
+        self.memory.answered(&receipt, self.at);
+    }
+
     fn seconds(&mut self, count: u32, plan: &Plan, assessment: &Assessment) -> Allowed {
         let mut last = self.step(plan, assessment);
         for _ in 1..count {
@@ -343,14 +349,29 @@ fn what_cannot_be_recorded_is_not_done() {
 #[test]
 fn refused_pushes_stop_the_policy() {
     let mut service = Service::of(10);
-    for node in ["a", "b", "c"] {
-        service.memory.answered(&node.into(), node != "c");
+    let refused = || Outcome::Refused("no".into());
+    for (node, outcome) in [("a", refused()), ("b", refused()), ("c", Outcome::Taken)] {
+        service.answered(node, 7, outcome);
     }
-    let allowed = service.step(&plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
-    assert_eq!(allowed.stance, Stance::Holding(Hold::Refused { nodes: 2 }));
-    service.memory.answered(&"a".into(), false);
-    let allowed = service.step(&plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
-    assert_eq!(out(&allowed), [1]);
+    let step = |service: &mut Service| service.step(&plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
+    assert_eq!(step(&mut service).stance, Stance::Holding(Hold::Refused { nodes: 2 }));
+    service.answered("a", 6, Outcome::Taken);
+    let still = "taking back what it had is no change of mind";
+    assert_eq!(step(&mut service).stance, Stance::Holding(Hold::Refused { nodes: 2 }), "{still}");
+    service.answered("a", 8, Outcome::Taken);
+    assert_eq!(out(&step(&mut service)), [1]);
+}
+
+#[test]
+fn refusals_of_nodes_that_are_gone_do_not_stop_it_for_ever() {
+    let mut service = Service::of(10);
+    for node in ["a", "b"] {
+        service.answered(node, 7, Outcome::Refused("no".into()));
+    }
+    let held = service.seconds(50, &plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
+    assert_eq!(held.stance, Stance::Holding(Hold::Refused { nodes: 2 }));
+    let later = service.seconds(20, &plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
+    assert_eq!(out(&later), [1]);
 }
 
 #[test]
