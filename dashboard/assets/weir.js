@@ -90,41 +90,54 @@ document.addEventListener("click", (event) => {
 });
 
 // Under the pointer, the heat map says whose cell it is and what is in it.
+const ROWS_AT_ONCE = 200, KEEP_MS = 2000;
 const tip = document.createElement("output");
 tip.className = "tip";
 tip.hidden = true;
 document.body.append(tip);
-let series, path, asked = 0;
+let lately = null, asked = 0;
 
-function cell(chart, event) {
+/** Row and column under the pointer, as parts of the picture. */
+function place(chart, event) {
   const plot = chart.querySelector(".plot").getBoundingClientRect();
-  const { heatTop, heatHeight, rows } = chart.dataset;
-  const y = (event.clientY - plot.top - heatTop) / heatHeight, x = (event.clientX - plot.left) / plot.width;
-  if (!series || path !== chart.dataset.history || y < 0 || y >= 1 || x < 0 || x >= 1) return null;
-  const endpoint = series.endpoints[Math.floor(y * rows)], at = Math.floor(x * series.at.length);
-  if (!endpoint) return null;
-  const requests = endpoint.requests[at], p99 = endpoint.p99Ms[at], share = endpoint.share[at];
-  const facts = [`${endpoint.address} at ${series.at[at].slice(11, 19)}`];
-  if (share !== null) facts.push(`share ${(share * 100).toFixed(1)} %`);
-  facts.push(requests === null ? "no counts" : `${endpoint.errors[at]} of ${requests} requests failed`);
-  if (p99 !== null) facts.push(`p99 ${p99.toFixed(0)} ms`);
-  return facts.join("\n");
+  const y = (event.clientY - plot.top - chart.dataset.heatTop) / chart.dataset.heatHeight;
+  const x = (event.clientX - plot.left) / plot.width;
+  return x >= 0 && x < 1 && y >= 0 && y < 1 ? { x, row: Math.floor(y * chart.dataset.rows) } : null;
+}
+
+function facts(series, at, time) {
+  const requests = series.requests[at], p99 = series.p99Ms[at], share = series.share[at];
+  const lines = [`${series.address} at ${time.slice(11, 19)}`];
+  if (share !== null) lines.push(`share ${(share * 100).toFixed(1)} %`);
+  lines.push(requests === null ? "no counts" : `${series.errors[at]} of ${requests} requests failed`);
+  if (p99 !== null) lines.push(`p99 ${p99.toFixed(0)} ms`);
+  return lines.join("\n");
+}
+
+/** All rows of a small service at once, those of a large one as the pointer meets them. */
+async function load(chart, row) {
+  const whole = chart.dataset.rows <= ROWS_AT_ONCE;
+  const path = chart.dataset.history + (whole ? "" : `&offset=${row}&limit=1`);
+  if (Date.now() - asked < (lately?.path === path ? KEEP_MS : 100)) return;
+  asked = Date.now();
+  const answer = await fetch(path).then((answer) => answer.json()).catch(() => null);
+  if (answer?.endpoints) lately = { path, offset: whole ? 0 : row, ...answer };
 }
 
 document.addEventListener("pointermove", async (event) => {
   const chart = event.target.closest?.(".chart");
-  const text = chart && cell(chart, event);
-  tip.hidden = !text;
-  if (text) {
-    tip.textContent = text;
-    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - 230)}px`;
-    tip.style.top = `${event.clientY + 14}px`;
-  }
-  if (chart && (path !== chart.dataset.history || Date.now() - asked > 2000)) {
-    asked = Date.now();
-    path = chart.dataset.history;
-    series = await fetch(path).then((answer) => answer.json()).catch(() => series);
-  }
+  const at = chart && place(chart, event);
+  tip.hidden = true;
+  if (!at) return;
+  await load(chart, at.row);
+  const ours = lately?.path.startsWith(chart.dataset.history);
+  const series = ours && lately.endpoints[at.row - lately.offset];
+  if (!series) return;
+  const column = Math.floor(at.x * lately.at.length);
+  tip.textContent = facts(series, column, lately.at[column]);
+  tip.style.left = `${Math.min(event.clientX + 14, innerWidth - 230)}px`;
+  tip.style.top = `${event.clientY + 14}px`;
+  tip.hidden = false;
 });
 
 if (topics) {

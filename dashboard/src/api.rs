@@ -29,7 +29,7 @@ pub(crate) mod events;
 /// Decisions on one page if not asked otherwise.
 const PAGE: usize = 50;
 
-/// Decisions on one page at most.
+/// Decisions on one page, and endpoints of one history, at most.
 const PAGE_MAX: usize = 200;
 
 #[derive(utoipa::OpenApi)]
@@ -102,6 +102,11 @@ pub(crate) struct HistoryQuery {
     /// `5m` in columns of a second (default), or `15m` in columns of five.
     #[param(inline)]
     range: Option<RangeName>,
+    /// Leave out so many endpoints; none by default.
+    offset: Option<usize>,
+    /// How many endpoints: 1 to 200, 200 by default.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<usize>,
 }
 
 /// How far back.
@@ -138,10 +143,12 @@ async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let range = checked(query)?.range.unwrap_or_default().into();
+    let query = checked(query)?;
+    let range = query.range.unwrap_or_default().into();
+    let limit = bounded(query.limit.unwrap_or(PAGE_MAX))?;
     let snapshot = shared.web.board.read();
     let service = find(&snapshot, &id)?;
-    Ok(answer::json(&headers, &service.matrix(range).view()))
+    Ok(answer::json(&headers, &service.matrix(range).view(query.offset.unwrap_or(0), limit)))
 }
 
 /// Which decisions are asked for.
@@ -170,10 +177,7 @@ async fn decisions(
 ) -> Result<Response, Problem> {
     let query = checked(query)?;
     let of = query.service.as_deref().map(service_name).transpose()?;
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Wrong::Query.because(format!("limit is {limit}; it may be 1 to {PAGE_MAX}")));
-    }
+    let limit = bounded(query.limit.unwrap_or(PAGE))?;
     let before = query.cursor.as_deref().map(cursor).transpose()?.unwrap_or(u64::MAX);
     let snapshot = shared.web.board.read();
     let older = snapshot.decisions(of).filter(|(number, _)| *number < before);
@@ -270,6 +274,11 @@ pub(crate) fn find_decision(snapshot: &Snapshot, id: &str) -> Result<DecisionDet
              (weir journal export), /api/v1/decisions lists those kept"
         ))
     })
+}
+
+fn bounded(limit: usize) -> Result<usize, Problem> {
+    let wrong = || Wrong::Query.because(format!("limit is {limit}; it may be 1 to {PAGE_MAX}"));
+    (1..=PAGE_MAX).contains(&limit).then_some(limit).ok_or_else(wrong)
 }
 
 fn service_name(text: &str) -> Result<(&str, &str), Problem> {

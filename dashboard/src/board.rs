@@ -25,6 +25,7 @@ use crate::view::{Time, plain};
 
 mod feed;
 pub(crate) mod log;
+pub(crate) mod matrix;
 pub(crate) mod read;
 mod tell;
 pub(crate) mod track;
@@ -133,7 +134,7 @@ impl Board {
         let mut writer = self.write();
         let told = writer.record(step);
         self.metrics.record(step, &told);
-        self.publish(writer);
+        self.publish(&writer);
     }
 
     /// Takes over how the telemetry sources stand.
@@ -144,7 +145,7 @@ impl Board {
             writer.announce(Topic::Sources, &Count { total: sources.len(), failing });
             self.metrics.sources(&sources);
             writer.next.sources = sources.into();
-            self.publish(writer);
+            self.publish(&writer);
         }
     }
 
@@ -156,7 +157,7 @@ impl Board {
             writer.announce(Topic::Proxies, &Count { total: proxies.len(), failing });
             self.metrics.proxies(&proxies);
             writer.next.proxies = proxies.into();
-            self.publish(writer);
+            self.publish(&writer);
         }
     }
 
@@ -168,7 +169,7 @@ impl Board {
             writer.announce(Topic::Policies, &Count { total: policies.len(), failing });
             self.metrics.policies(&policies);
             writer.next.policies = policies.into();
-            self.publish(writer);
+            self.publish(&writer);
         }
     }
 
@@ -179,7 +180,7 @@ impl Board {
             writer.announce(Topic::Health, &health);
             self.metrics.health(&health);
             writer.next.health = Arc::new(health);
-            self.publish(writer);
+            self.publish(&writer);
         }
     }
 
@@ -203,7 +204,7 @@ impl Board {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, writer: MutexGuard<'_, Writer>) {
+    fn publish(&self, writer: &Writer) {
         self.published.send_replace(Arc::new(writer.next.clone()));
     }
 }

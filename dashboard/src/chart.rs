@@ -4,6 +4,13 @@
 //! browser's time; as an indexed PNG it is some kilobytes and no time at all. Everything else is
 //! SVG without a style attribute, so that the page's policy can forbid inline styles.
 
+/// Adds formatted text to a string.
+macro_rules! put {
+    ($to:expr, $($text:tt)*) => {
+        $to.push_str(&format!($($text)*))
+    };
+}
+
 pub(crate) mod heat;
 pub(crate) mod service;
 pub(crate) mod small;

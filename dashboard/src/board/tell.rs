@@ -12,6 +12,7 @@ use crate::view::decision::{
     AnswersView, ChangeView, DecisionDetail, DecisionId, DecisionSummary, GroupView, InputRow,
     InputsView, Kind, MemberView, SentView, StandingView,
 };
+use crate::view::service::Stance;
 use crate::view::{Time, plain};
 
 /// So many endpoints, groups or clusters are kept of one decision; the rest are counted. With
@@ -86,8 +87,8 @@ impl Telling<'_> {
             (Kind::First, _) => format!("First seen, {}", count(self.layout.len(), "endpoint")),
             (Kind::Stance, _) if changes.resumed => "Acting again".into(),
             (Kind::Stance, _) => match words::stance(&self.service.stance) {
-                crate::view::service::Stance::Decaying => "Going back to equal shares".into(),
-                _ => "Holding".into(),
+                Stance::Decaying => "Going back to equal shares".into(),
+                Stance::Resting | Stance::Steering | Stance::Holding => "Holding".into(),
             },
         }
     }
@@ -110,7 +111,9 @@ impl Telling<'_> {
         if matches!(changes.kind, Kind::Stance | Kind::Policy | Kind::First) || movers.is_empty() {
             return match &self.service.stance {
                 decision::Stance::Holding(hold) => hold.to_string(),
-                stance => stance.to_string(),
+                stance @ (decision::Stance::Resting
+                | decision::Stance::Steering
+                | decision::Stance::Decaying { .. }) => stance.to_string(),
             };
         }
         let alone = movers.len() == 1 && changes.kind != Kind::Shares;

@@ -34,13 +34,13 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
     }
 }
 
-fn record(board: &Board, sequence: u64, service: ServiceDecision, observation: Observation) {
+fn record(board: &Board, sequence: u64, service: ServiceDecision, observation: &Observation) {
     let at = Moment::from_millis(sequence * 1_000);
     let services = vec![service];
     let decision = Decision { sequence, at, services, sampling: Vec::new() };
     board.record(&Step {
         decision: &decision,
-        observation: &observation,
+        observation,
         topology: &Topology::default(),
         goals: &Goals::default(),
     });
@@ -53,12 +53,12 @@ fn receipt(decision: u64, outcome: Outcome) -> Receipt {
 #[test]
 fn answers_find_the_decision_that_they_answer() {
     let board = Board::new(Moment::default());
-    record(&board, 1, service(&["x", "y"], false), Observation::default());
-    record(&board, 2, service(&["x", "y"], true), Observation::default());
+    record(&board, 1, service(&["x", "y"], false), &Observation::default());
+    record(&board, 2, service(&["x", "y"], true), &Observation::default());
     let receipts =
         vec![receipt(2, Outcome::Taken), receipt(2, Outcome::Refused("no\u{1b}[2J".into()))];
     let observation = Observation { receipts, ..Observation::default() };
-    record(&board, 3, service(&["x", "y"], true), observation);
+    record(&board, 3, service(&["x", "y"], true), &observation);
     let detail = board.read().decision(DecisionId { sequence: 2, place: 0 }).unwrap();
     assert_eq!((detail.answers.taken, detail.answers.refused), (1, 1));
     let refusal = &detail.answers.refusals[0];
@@ -70,10 +70,10 @@ fn answers_find_the_decision_that_they_answer() {
 #[test]
 fn a_reader_keeps_its_moment_while_the_loop_goes_on() {
     let board = Board::new(Moment::default());
-    record(&board, 1, service(&["x"], false), Observation::default());
+    record(&board, 1, service(&["x"], false), &Observation::default());
     let before = board.read();
     for sequence in 2..400 {
-        record(&board, sequence, service(&["x"], sequence % 2 == 0), Observation::default());
+        record(&board, sequence, service(&["x"], sequence % 2 == 0), &Observation::default());
     }
     assert_eq!(before.feed.iter().count(), 1);
     assert_eq!(before.services[0].fine.iter().count(), 1);
@@ -84,7 +84,7 @@ fn a_reader_keeps_its_moment_while_the_loop_goes_on() {
 fn nothing_grows_without_bound() {
     let board = Board::new(Moment::default());
     for sequence in 1..3_000 {
-        record(&board, sequence, service(&["x", "y"], sequence % 2 == 0), Observation::default());
+        record(&board, sequence, service(&["x", "y"], sequence % 2 == 0), &Observation::default());
     }
     let snapshot = board.read();
     assert!((FEED_MAX..FEED_MAX + 32).contains(&snapshot.feed.iter().count()));
@@ -99,7 +99,7 @@ fn a_large_mesh_has_a_shorter_history_rather_than_a_larger_one() {
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let board = Board::new(Moment::default());
     for sequence in 1..90 {
-        record(&board, sequence, service(&addresses, false), Observation::default());
+        record(&board, sequence, service(&addresses, false), &Observation::default());
     }
     let columns = board.read().services[0].fine.iter().count();
     assert!(columns < 25 + 32, "{columns}");
@@ -108,7 +108,7 @@ fn a_large_mesh_has_a_shorter_history_rather_than_a_larger_one() {
 #[test]
 fn a_service_that_is_gone_is_forgotten() {
     let board = Board::new(Moment::default());
-    record(&board, 1, service(&["x"], false), Observation::default());
+    record(&board, 1, service(&["x"], false), &Observation::default());
     board.record(&Step {
         decision: &Decision { sequence: 2, at: Moment::from_millis(2_000), ..Decision::default() },
         observation: &Observation::default(),
@@ -128,8 +128,8 @@ fn endpoints_keep_their_history_when_others_come_and_go() {
         let traffic = ServiceTraffic { service, rows: vec![row], ..ServiceTraffic::default() };
         Observation { traffic: vec![traffic], ..Observation::default() }
     };
-    record(&board, 1, service(&["m", "x"], false), counted(0, 7));
-    record(&board, 2, service(&["a", "m"], false), counted(1, 8));
+    record(&board, 1, service(&["m", "x"], false), &counted(0, 7));
+    record(&board, 2, service(&["a", "m"], false), &counted(1, 8));
     let snapshot = board.read();
     let matrix = snapshot.service("a", "b").unwrap().matrix(Range::Short);
     let names: Vec<_> = matrix.addresses.iter().map(Address::as_str).collect();
@@ -153,7 +153,7 @@ fn counts_of_a_slow_source_cover_the_columns_that_they_were_collected_in() {
         let traffic =
             ServiceTraffic { service: ServiceId::new("a", "b"), rows, ..ServiceTraffic::default() };
         let observation = Observation { traffic: vec![traffic], ..Observation::default() };
-        record(&board, sequence, service(&["x"], false), observation);
+        record(&board, sequence, service(&["x"], false), &observation);
     }
     let snapshot = board.read();
     let service = snapshot.service("a", "b").unwrap();

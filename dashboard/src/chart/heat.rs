@@ -3,7 +3,7 @@
 //! Low values are translucent and high ones opaque, so that the same picture reads on a light and
 //! on a dark page.
 
-use crate::board::read::Matrix;
+use crate::board::matrix::Matrix;
 use crate::board::track::Cell;
 use crate::view::service::EndpointState;
 
@@ -217,8 +217,8 @@ pub(crate) fn worst(matrix: &Matrix, metric: Metric) -> Option<(usize, usize, St
     let (row, column, value) = worst?;
     let text = match metric {
         Metric::Errors => format!("{:.1} % failed", value * 100.0),
-        Metric::P99 => format!("{:.1} times the usual p99", value),
-        Metric::Load => format!("{:.1} times the usual load", value),
+        Metric::P99 => format!("{value:.1} times the usual p99"),
+        Metric::Load => format!("{value:.1} times the usual load"),
     };
     Some((row, column, text))
 }

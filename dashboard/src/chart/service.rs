@@ -4,11 +4,9 @@
 //! the page. Inside the plot positions along time are percentages and texts keep their size, so
 //! one drawing fits a phone and a wall.
 
-use std::fmt::Write as _;
-
 use super::escaped;
 use super::heat::{self, Metric};
-use crate::board::read::Matrix;
+use crate::board::matrix::Matrix;
 use crate::view::decision::{DecisionSummary, Kind};
 use crate::view::{Time, plain};
 
@@ -88,7 +86,7 @@ impl Drawing<'_> {
             let address = plain(self.matrix.addresses[row].as_str());
             let offset = self.matrix.scale.step * u32::try_from(column).unwrap_or(u32::MAX);
             let at = Time(self.matrix.start.plus(offset)).clock();
-            let _ = write!(text, "; worst: {address}, {worst} at {at}");
+            put!(text, "; worst: {address}, {worst} at {at}");
         }
         text
     }
@@ -128,7 +126,7 @@ impl Drawing<'_> {
 
     fn shares(&self, svg: &mut String, colours: &[Option<usize>]) {
         let columns = self.matrix.scale.columns;
-        let _ = write!(
+        put!(
             svg,
             r#"<rect class="plot-ground" y="{MARKERS}" width="100%" height="{SHARES}"/><svg y="{MARKERS}" width="100%" height="{SHARES}" viewBox="0 0 {columns} 1000" preserveAspectRatio="none" aria-hidden="true">"#
         );
@@ -151,14 +149,14 @@ impl Drawing<'_> {
             };
             let path = band(&lower, &below, &known);
             if !path.is_empty() {
-                let _ = write!(svg, r#"<path class="{class}" d="{path}"/>"#);
+                put!(svg, r#"<path class="{class}" d="{path}"/>"#);
             }
         }
         svg.push_str("</svg>");
     }
 
     fn heat(&self, svg: &mut String, (top, height): (u32, u32)) {
-        let _ = write!(
+        put!(
             svg,
             r#"<rect class="plot-ground" y="{top}" width="100%" height="{height}"/><image class="heat" href="{}" x="0" y="{top}" width="100%" height="{height}" preserveAspectRatio="none"/>"#,
             escaped(self.heat_url)
@@ -167,7 +165,7 @@ impl Drawing<'_> {
         if rows <= NAMED_MAX {
             for row in 1..rows {
                 let y = top + ROW * u32::try_from(row).unwrap_or(0);
-                let _ = write!(svg, r#"<line class="rule" x1="0" x2="100%" y1="{y}" y2="{y}"/>"#);
+                put!(svg, r#"<line class="rule" x1="0" x2="100%" y1="{y}" y2="{y}"/>"#);
             }
         }
     }
@@ -189,7 +187,7 @@ impl Drawing<'_> {
             } else {
                 "middle"
             };
-            let _ = write!(
+            put!(
                 svg,
                 r#"<line class="tick" x1="{x:.2}%" x2="{x:.2}%" y1="{MARKERS}" y2="{}"/><text class="axis" x="{x:.2}%" y="{}" text-anchor="{anchor}">{text}</text>"#,
                 bottom + 4,
@@ -214,7 +212,7 @@ impl Drawing<'_> {
             let kind = kind_class(decision.kind);
             let label =
                 escaped(&format!("{} {}: {}", decision.at.clock(), decision.title, decision.why));
-            let _ = write!(
+            put!(
                 svg,
                 r#"<a href="/decisions/{}" class="marker k-{kind}" aria-label="{label}"><title>{label}</title><line x1="{x:.2}%" x2="{x:.2}%" y1="14" y2="{bottom}"/><circle cx="{x:.2}%" cy="9" r="5"/></a>"#,
                 decision.id
@@ -228,10 +226,7 @@ impl Drawing<'_> {
         let middle = MARKERS + SHARES / 2;
         for (y, text) in [(MARKERS + 10, "100 %"), (middle + 4, "share"), (MARKERS + SHARES, "0 %")]
         {
-            let _ = write!(
-                svg,
-                r#"<text class="axis" x="96%" y="{y}" text-anchor="end">{text}</text>"#
-            );
+            put!(svg, r#"<text class="axis" x="96%" y="{y}" text-anchor="end">{text}</text>"#);
         }
         let rows = self.matrix.rows.len();
         if rows <= NAMED_MAX {
@@ -239,13 +234,13 @@ impl Drawing<'_> {
                 let y = top + ROW * u32::try_from(row).unwrap_or(0) + ROW - 5;
                 let gone = if row >= self.matrix.present { " gone" } else { "" };
                 let name = escaped(&shortened(&plain(address.as_str())));
-                let _ = write!(
+                put!(
                     svg,
                     r#"<text class="row-name{gone}" x="95%" y="{y}" text-anchor="end">{name}</text>"#
                 );
                 if let Some(colour) = colours[row] {
                     let y = y - 9;
-                    let _ = write!(
+                    put!(
                         svg,
                         r#"<rect class="c{colour}" x="97%" y="{y}" width="4" height="12" rx="1"/>"#
                     );
@@ -253,7 +248,7 @@ impl Drawing<'_> {
             }
         } else {
             let y = top + heat / 2;
-            let _ = write!(
+            put!(
                 svg,
                 r#"<text class="axis" x="96%" y="{y}" text-anchor="end">{rows} endpoints</text>"#
             );
@@ -305,15 +300,15 @@ fn band(lower: &[f64], upper: &[f64], known: &[bool]) -> String {
         if (start..x).all(|x| upper[x] - lower[x] < 1e-4) {
             continue;
         }
-        let _ = write!(path, "M{start} {:.0}", height(upper[start]));
+        put!(path, "M{start} {:.0}", height(upper[start]));
         for (end, level) in runs(upper, start, x, height) {
-            let _ = write!(path, "V{level:.0}H{end}");
+            put!(path, "V{level:.0}H{end}");
         }
         let mut back: Vec<_> = runs(lower, start, x, height);
         back.reverse();
         for index in 0..back.len() {
             let begins = back.get(index + 1).map_or(start, |(end, _)| *end);
-            let _ = write!(path, "V{:.0}H{begins}", back[index].1);
+            put!(path, "V{:.0}H{begins}", back[index].1);
         }
         path.push('Z');
     }

@@ -1,7 +1,5 @@
 //! Pictures that stand in a line of text or a table's cell.
 
-use std::fmt::Write as _;
-
 use crate::board::log::Log;
 use crate::board::track::Column;
 use crate::view::service::{EndpointCounts, EndpointState};
@@ -37,13 +35,12 @@ pub(crate) fn endpoint_strip(counts: &EndpointCounts) -> String {
     let mut svg = String::new();
     if counts.total <= SQUARES_MAX {
         let width = (counts.total * 9).max(1);
-        let _ =
-            write!(svg, r#"<svg class="strip" width="{width}" height="10" aria-hidden="true">"#);
+        put!(svg, r#"<svg class="strip" width="{width}" height="10" aria-hidden="true">"#);
         let mut x = 0;
         for (state, count) in states(counts) {
             for _ in 0..count {
                 let class = state_class(state);
-                let _ = write!(
+                put!(
                     svg,
                     r#"<rect class="s-{class}" x="{x}" y="1" width="7" height="8" rx="1.5"/>"#
                 );
@@ -57,7 +54,7 @@ pub(crate) fn endpoint_strip(counts: &EndpointCounts) -> String {
         for (state, count) in states(counts).into_iter().filter(|(_, count)| *count > 0) {
             let width = (f64::from(count) * scale).max(1.5);
             let class = state_class(state);
-            let _ = write!(
+            put!(
                 svg,
                 r#"<rect class="s-{class}" x="{x:.1}" y="1" width="{width:.1}" height="8"/>"#
             );
@@ -111,7 +108,7 @@ pub(crate) fn spark(columns: &Log<Column>) -> String {
         let mut path = format!("M{start:.1} {HEIGHT}");
         for (index, point) in points.iter().enumerate() {
             let x = start + step * index as f64;
-            let _ = write!(path, "V{:.1}H{:.1}", HEIGHT - height(point) * HEIGHT, x + step);
+            put!(path, "V{:.1}H{:.1}", HEIGHT - height(point) * HEIGHT, x + step);
         }
         path + &format!("V{HEIGHT}Z")
     };
@@ -120,10 +117,7 @@ pub(crate) fn spark(columns: &Log<Column>) -> String {
     if !points.is_empty() {
         let all = area(&|point| point.0 / most);
         let bad = area(&|point| point.1);
-        let _ = write!(
-            svg,
-            r#"<path class="spark-all" d="{all}"/><path class="spark-bad" d="{bad}"/>"#
-        );
+        put!(svg, r#"<path class="spark-all" d="{all}"/><path class="spark-bad" d="{bad}"/>"#);
     }
     svg + "</svg>"
 }

@@ -92,7 +92,7 @@ impl ProxiesPage {
         let mut proxies: Vec<_> = snapshot.proxies().iter().collect();
         proxies.sort_by_key(|proxy| (!proxy.refuses(), !proxy.connected));
         let proxies = proxies.into_iter().map(|proxy| ProxyRow::of(proxy, &frame)).collect();
-        Self { proxies, frame }
+        Self { frame, proxies }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What pages have in common: the frame around them, and how numbers and ages read.
 
-use std::fmt::Write as _;
-
 use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 
@@ -306,7 +304,7 @@ pub(crate) fn segment(text: &str) -> String {
         } else if byte == b'.' && text != "." && text != ".." {
             safe.push('.');
         } else {
-            let _ = write!(safe, "%{byte:02X}");
+            safe.push_str(&format!("%{byte:02X}"));
         }
     }
     safe

@@ -207,6 +207,8 @@ pub struct HistoryView {
     pub step_ms: u64,
     /// When each column begins.
     pub at: Vec<Time>,
+    /// How many endpoints there are in all.
+    pub total: u32,
     /// One series per endpoint, in ascending order of address; those that left are last.
     pub endpoints: Vec<SeriesView>,
 }

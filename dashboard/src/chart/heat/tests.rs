@@ -2,8 +2,8 @@ use super::*;
 use crate::board::track::FINE;
 use weir_engine::units::Moment;
 
-fn cell(requests: u32, errors: u32, state: EndpointState) -> Option<Cell> {
-    Some(Cell { requests, errors, p99_ms: 40.0, share: 0.5, state, known: true })
+fn cell(requests: u32, errors: u32, state: EndpointState) -> Cell {
+    Cell { requests, errors, p99_ms: 40.0, share: 0.5, state, known: true }
 }
 
 fn matrix(rows: Vec<Vec<Option<Cell>>>) -> Matrix {
@@ -32,13 +32,14 @@ fn decoded(picture: &[u8]) -> (u32, u32, Vec<u8>) {
 #[test]
 fn every_cell_is_a_pixel_of_its_level() {
     let serving = EndpointState::Serving;
-    let rows = vec![vec![
+    let row = [
         cell(100, 0, serving),
         cell(1_000, 1, serving),
         cell(100, 30, serving),
         cell(0, 0, EndpointState::Ejected),
         cell(0, 0, serving),
-    ]];
+    ];
+    let rows = vec![row.map(Some).to_vec()];
     let (width, height, pixels) = decoded(&png(&matrix(rows), Metric::Errors).unwrap());
     assert_eq!((width, height), (300, 1));
     assert_eq!(pixels[..6], [2, 3, 7, OUT_INDEX, UNKNOWN, UNKNOWN]);
@@ -55,8 +56,8 @@ fn nothing_seen_is_an_empty_picture_rather_than_none() {
 
 #[test]
 fn latency_is_told_against_the_usual_one() {
-    let slow = Cell { p99_ms: 400.0, ..cell(10, 0, EndpointState::Serving).unwrap() };
-    let row = vec![cell(10, 0, EndpointState::Serving); 20];
+    let slow = Cell { p99_ms: 400.0, ..cell(10, 0, EndpointState::Serving) };
+    let row = vec![Some(cell(10, 0, EndpointState::Serving)); 20];
     let mut rows = vec![row.clone(), row];
     rows[1][5] = Some(slow);
     let matrix = matrix(rows);

@@ -84,7 +84,7 @@ proptest! {
     fn foreign_text_never_becomes_markup(name in "\\PC{0,40}", why in "\\PC{0,40}") {
         let hostile = format!("<script>\"'&{name}");
         let chart = draw(
-            &matrix(&[hostile.clone()], |_, _| 1.0),
+            &matrix(std::slice::from_ref(&hostile), |_, _| 1.0),
             &[decision(&format!("</title><img src=x onerror=1>{why}"))],
         );
         for svg in [&chart.plot, &chart.gutter] {

@@ -1,0 +1,11 @@
+//! The dashboard as its users meet it: through the routers, over a board that was told a story.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "helpers of tests in modules of a binary")]
+
+mod api;
+mod ask;
+mod events;
+mod metrics;
+mod pages;
+mod serving;
+mod shield;
+mod story;
