@@ -103,6 +103,39 @@ fn a_loss_that_grows_or_passes_starts_over() {
 }
 
 #[test]
+fn a_loss_of_other_clusters_is_a_new_one() {
+    let with = |names: &[&str]| {
+        let mut snapshot = Snapshot::default();
+        for name in names {
+            snapshot.insert(TypeUrl::Cluster, Resource::new(name, &1_u32));
+        }
+        Arc::new(snapshot)
+    };
+    let mut hub = Hub::new(1);
+    hub.publish(with(&["a", "b", "c"]), Urgency::Now, Unconfirmed, NOW);
+    assert!(!hub.publish(with(&["a", "b"]), Urgency::Now, Unconfirmed, NOW));
+    assert!(!hub.publish(with(&["a", "c"]), Urgency::Now, Unconfirmed, after(30_000)));
+    assert!(!hub.tick(after(60_000)));
+    assert!(hub.tick(after(90_000)));
+    assert_eq!(hub.view().snapshot, with(&["a", "c"]));
+}
+
+#[test]
+fn a_fall_back_to_what_was_taken_may_shrink_a_cluster() {
+    let mut hub = Hub::new(1);
+    let kind = TypeUrl::Endpoints;
+    hub.publish(snapshot(2, 1), Urgency::Now, Unconfirmed, NOW);
+    let good = Event::Taken { kind, resources: vec![resource(&snapshot(2, 1))] };
+    hub.hear(&"n1".into(), good, NOW);
+    hub.publish(snapshot(10, 2), Urgency::Now, Unconfirmed, NOW);
+    for node in ["n1", "n2"] {
+        let resources = vec![resource(&snapshot(10, 2))];
+        hub.hear(&node.into(), Event::Refused { kind, resources, words: "no".into() }, NOW);
+    }
+    assert_eq!(hub.view().snapshot, snapshot(2, 1));
+}
+
+#[test]
 fn nothing_is_due_before_what_waits_has_settled() {
     let mut hub = hub();
     hub.publish(snapshot(0, 2), Urgency::Now, Unconfirmed, NOW);
