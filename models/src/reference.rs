@@ -59,6 +59,8 @@ pub struct Memory {
 struct Endpoint {
     /// Its service time, once known.
     filter: Option<Filter>,
+    /// When the filter last saw anything.
+    looked: Option<Moment>,
     /// Logarithm of its capacity in requests per millisecond, as of the last look.
     level: f64,
     /// Its throughput and knee.
@@ -69,6 +71,8 @@ struct Endpoint {
     timed: Timed,
     /// Windows in a row in which it was too slow.
     slow_windows: u32,
+    /// Wished out for slowness, and not yet back in service.
+    slow_out: bool,
     /// When the probation began that the counts belong to.
     proving_since: Option<Moment>,
     /// Deviations set aside, one per loop, the newest first: an ejection's length of them.

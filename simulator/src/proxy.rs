@@ -68,6 +68,7 @@ impl Proxy {
     pub(crate) fn assign(&mut self, groups: &[Group]) {
         let mut locality: Vec<Option<(&Locality, bool)>> = vec![None; self.hosts.len()];
         self.places.clear();
+        let total: f64 = groups.iter().map(|group| f64::from(group.weight.get())).sum();
         for group in groups {
             let members = group.members.iter().filter_map(|member| {
                 let index = index_of(&member.address)?;
@@ -77,7 +78,7 @@ impl Proxy {
             });
             let members: Vec<usize> = members.collect();
             // A random start: proxies of a fleet do not walk in step.
-            let credit = self.random.unit();
+            let credit = total * self.random.unit();
             self.places.push(Place { weight: f64::from(group.weight.get()), members, credit });
         }
         for (host, locality) in self.hosts.iter_mut().zip(locality) {

@@ -72,7 +72,7 @@ pub fn run(scenario: &Scenario, mut govern: impl FnMut(Tick) -> Option<Vec<Group
                 let tick = world.tick();
                 if let Some(groups) = govern(tick) {
                     world.governed = true;
-                    world.assign(&groups);
+                    world.push(groups);
                 }
             }
         }
@@ -113,6 +113,7 @@ struct World<'a> {
     late: VecDeque<Vec<Report>>,
     present: Vec<bool>,
     governed: bool,
+    assigned: Vec<Group>,
     score: Score,
 }
 
@@ -139,6 +140,7 @@ impl<'a> World<'a> {
             late: VecDeque::new(),
             present: Vec::new(),
             governed: false,
+            assigned: Vec::new(),
             score: Score { by_backend: vec![0; count], ..Score::default() },
         };
         world.schedule(0, Event::Tick);
@@ -259,14 +261,18 @@ impl<'a> World<'a> {
         self.present = present;
         let topology = declared(self.scenario, &self.present);
         if !self.governed {
-            self.assign(&equal(&topology));
+            self.push(equal(&topology));
         }
         Some(topology)
     }
 
-    fn assign(&mut self, groups: &[Group]) {
-        for proxy in &mut self.proxies {
-            proxy.assign(groups);
+    /// Gives all proxies an assignment. The same once more is no push.
+    fn push(&mut self, groups: Vec<Group>) {
+        if groups != self.assigned {
+            for proxy in &mut self.proxies {
+                proxy.assign(&groups);
+            }
+            self.assigned = groups;
         }
     }
 }

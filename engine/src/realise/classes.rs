@@ -78,8 +78,10 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) {
         if place.wanted == place.lane {
             continue;
         }
-        let rested = place.moved.is_none_or(|moved| at.since(moved) >= MOVE_APART);
-        let lasts = part.passing || at.since(place.wanted_since) >= LASTING;
+        // Out of the low class at once: it may be alone there, and gets a full share.
+        let leaves = place.lane == Lane::Low;
+        let rested = leaves || place.moved.is_none_or(|moved| at.since(moved) >= MOVE_APART);
+        let lasts = leaves || part.passing || at.since(place.wanted_since) >= LASTING;
         let allowed = rested && lasts && part.ejected_by_proxies <= 0.0 && moves < budget;
         if free || allowed {
             moves += if free { 0.0 } else { 1.0 };

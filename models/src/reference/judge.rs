@@ -37,6 +37,9 @@ const MEDIAN_OF_NORMAL: f64 = 0.6745;
 /// From this utilization on an endpoint shows its capacity, declared or not.
 const SHOWS_CAPACITY: f64 = 0.9;
 
+/// An endpoint seen again after so long was out: it shows whether taking it out was right.
+const RETURNED_AFTER: Duration = Duration::from_secs(9);
+
 /// The longest step: after a longer silence filters start from what is seen now anyway.
 const STEP_MOST: Duration = Duration::from_secs(600);
 
@@ -88,6 +91,8 @@ struct Look {
     known: Option<Estimate>,
     /// By how many ordinary deviations it surprised, if anything new was seen.
     surprise: Option<f64>,
+    /// Seen again after an ejection's length: its deviation before and now.
+    returned: Option<(f64, f64)>,
     workers: f64,
     declared: bool,
 }
@@ -112,8 +117,14 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             };
             let known = service_time::estimate(seen, Queue::of(workers));
             let new = known.filter(|_| finished);
-            let surprise = new.map(|look| endpoint.follow(look, spread, fresh.elapsed));
-            Look { known, surprise, workers, declared: declared.concurrency.is_some() }
+            let after = endpoint.looked.map_or(fresh.elapsed, |looked| view.at.since(looked));
+            let returned = new.zip(endpoint.filter).filter(|_| after >= RETURNED_AFTER);
+            let returned =
+                returned.map(|(look, filter)| (filter.deviation(), look.ln_ms - filter.long));
+            let surprise = new.map(|look| endpoint.follow(look, spread, after.min(STEP_MOST)));
+            endpoint.looked = if new.is_some() { Some(view.at) } else { endpoint.looked };
+            let declared = declared.concurrency.is_some();
+            Look { known, surprise, returned, workers, declared }
         })
         .collect()
 }
@@ -209,6 +220,9 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     }
     memory.follows.forget(fresh.elapsed);
     memory.outlasts.forget(fresh.elapsed);
+    for (before, now) in looks.iter().filter_map(|look| look.returned) {
+        memory.outlasts.add(before, now);
+    }
     if memory.set_aside.is_none_or(|then| view.at.since(then) >= persistence::LOOP) {
         memory.set_aside = Some(view.at);
         compare(memory, looks);

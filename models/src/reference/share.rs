@@ -30,6 +30,10 @@ const SUSTAINED_MOST: f64 = 1.3;
 /// the others slow.
 const COMFORTABLE: f64 = 0.75;
 
+/// At most this part of the endpoints (and at least one) is out for slowness or coming back from
+/// it: slow endpoints still carry something, and others may become slow too.
+const SLOW_MOST: f64 = 0.1;
+
 /// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
 /// time that it is out or starved.
 const OUTLASTS_LEAST: f64 = 0.5;
@@ -262,7 +266,7 @@ impl Service<'_> {
 }
 
 /// Wishes out who is proven to fail, and who is too slow as far as the others have room.
-fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
+fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &mut Memory) {
     let judgements = &service.assessment.endpoints;
     for (wish, judgement) in endpoints.iter_mut().zip(judgements) {
         if let Some(failing) = judgement.failing {
@@ -281,10 +285,18 @@ fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
     slow.sort_by(|(_, a), (_, b)| b.bound.value().total_cmp(&a.bound.value()));
     let staying = service.members().filter(|&index| !endpoints[index].eject);
     let mut room: f64 = staying.map(|index| service.comfortable(index)).sum();
+    let mut absent = 0.0;
+    for (index, endpoint) in memory.endpoints.iter_mut().enumerate() {
+        endpoint.slow_out &= service.standing(index).state != EndpointState::Serving;
+        absent += f64::from(u8::from(endpoint.slow_out));
+    }
+    let most = (SLOW_MOST * endpoints.len() as f64).max(1.0);
     for (index, proof) in slow {
         let left = room - service.comfortable(index);
-        if service.assessment.load.value() <= left {
-            room = left;
+        let out = &mut memory.endpoints[index].slow_out;
+        let more = f64::from(u8::from(!*out));
+        if service.assessment.load.value() <= left && absent + more <= most {
+            (room, absent, *out) = (left, absent + more, true);
             (endpoints[index].eject, endpoints[index].reason) = (true, Reason::Slow(proof));
         }
     }
