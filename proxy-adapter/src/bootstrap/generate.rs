@@ -48,6 +48,8 @@ fn bootstrap(options: &Options) -> Value {
     if let Some(admin) = &options.admin {
         bootstrap["admin"] = json!({ "address": parts::socket_address(&admin.host, admin.port) });
     }
+    // Counts as of the moment they are read: Weir reads every second, Envoy's own pace is five.
+    bootstrap["stats_flush_on_admin"] = json!(true);
     bootstrap["dynamic_resources"] = json!({
         "ads_config": parts::ads_config(options.protocol, options.clusters_min),
         "cds_config": parts::over_ads(),
