@@ -110,4 +110,11 @@ impl ServiceTopology {
     pub fn index_of(&self, address: &Address) -> Option<usize> {
         self.endpoints.binary_search_by(|endpoint| endpoint.address.cmp(address)).ok()
     }
+
+    /// As [`Self::index_of`], of one that is probably at `likely`: where a list is in the
+    /// topology's order, as most are, each search is one comparison.
+    pub fn index_near(&self, address: &Address, likely: usize) -> Option<usize> {
+        let there = self.endpoints.get(likely).is_some_and(|endpoint| endpoint.address == *address);
+        if there { Some(likely) } else { self.index_of(address) }
+    }
 }

@@ -3,6 +3,7 @@
 //! Under least request traffic moves within a locality by design, so there only the sums of
 //! localities are compared; an ejected endpoint must get (next to) nothing in any form.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::decision::{Form, Health, Hold, Realisation};
@@ -31,7 +32,8 @@ pub fn mismatch(
     pushed: Moment,
 ) -> Option<Hold> {
     let [realisation] = realisations else { return None };
-    if realisation.panicking {
+    // Equal shares of healthy endpoints leave nothing to compare.
+    if realisation.panicking || realisation.form == Form::Equal {
         return None;
     }
     let measured = measured(topology.endpoints.len(), history, pushed.plus(SETTLING));
@@ -40,6 +42,7 @@ pub fn mismatch(
         return None;
     }
     let worst = parts(realisation, topology, &measured, total)
+        .into_iter()
         .map(|(predicted, seen, least)| {
             let sigma = libm::sqrt(predicted * (1.0 - predicted) / total);
             ((predicted - seen).abs(), least.max(3.0 * sigma))
@@ -49,7 +52,7 @@ pub fn mismatch(
     Some(Hold::Mismatch { difference: Ratio::clamped(worst.0), tolerance: Ratio::clamped(worst.1) })
 }
 
-fn measured(endpoints: usize, history: &History, since: Moment) -> alloc::vec::Vec<f64> {
+fn measured(endpoints: usize, history: &History, since: Moment) -> Vec<f64> {
     let mut sums = alloc::vec![0.0; endpoints];
     for window in history.newest_first().take_while(|window| window.at >= since) {
         for (sum, row) in sums.iter_mut().zip(&window.rows) {
@@ -60,29 +63,35 @@ fn measured(endpoints: usize, history: &History, since: Moment) -> alloc::vec::V
 }
 
 /// (predicted, measured, least tolerance) of what can be compared.
-fn parts<'a>(
-    realisation: &'a Realisation,
-    topology: &'a ServiceTopology,
-    measured: &'a [f64],
+fn parts(
+    realisation: &Realisation,
+    topology: &ServiceTopology,
+    measured: &[f64],
     total: f64,
-) -> impl Iterator<Item = (f64, f64, f64)> + 'a {
+) -> Vec<(f64, f64, f64)> {
     let exact = matches!(realisation.form, Form::Weights | Form::Localities);
-    let by_group = realisation.form == Form::Classes;
-    realisation.groups.iter().flat_map(move |group| {
-        let members = group.members.iter().filter_map(move |member| {
-            let index = topology.index_of(&member.address)?;
-            let seen = measured.get(index)? / total;
-            let predicted = realisation.predicted.get(index)?.value();
-            Some((member.health, predicted, seen))
-        });
-        let out = members.clone().filter(|m| m.0 != Health::Healthy);
-        let hosts = members.clone().filter(move |m| exact && m.0 == Health::Healthy);
-        let sum = members.fold((0.0, 0.0), |sum, m| (sum.0 + m.1, sum.1 + m.2));
-        let group = by_group.then_some((sum.0, sum.1, TOLERANCE));
-        out.map(|m| (m.1, m.2, EJECTED_MOST))
-            .chain(hosts.map(|m| (m.1, m.2, TOLERANCE)))
-            .chain(group)
-    })
+    let mut parts = Vec::new();
+    let mut likely = 0;
+    for group in &realisation.groups {
+        let mut sum = (0.0, 0.0);
+        for member in &group.members {
+            let Some(index) = topology.index_near(&member.address, likely) else { continue };
+            likely = index + 1;
+            let seen = measured.get(index).map(|seen| seen / total);
+            let predicted = realisation.predicted.get(index).map(|ratio| ratio.value());
+            let Some((predicted, seen)) = predicted.zip(seen) else { continue };
+            sum = (sum.0 + predicted, sum.1 + seen);
+            if member.health != Health::Healthy {
+                parts.push((predicted, seen, EJECTED_MOST));
+            } else if exact {
+                parts.push((predicted, seen, TOLERANCE));
+            }
+        }
+        if realisation.form == Form::Classes {
+            parts.push((sum.0, sum.1, TOLERANCE));
+        }
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -92,7 +101,6 @@ mod tests {
     use crate::names::{Locality, ServiceId};
     use crate::observation::{Row, ServiceTraffic, Source};
     use crate::topology::Endpoint;
-    use alloc::vec::Vec;
     use core::num::NonZeroU32;
 
     /// Four endpoints in one group; the last is ejected. What each got per second, for 20 s.

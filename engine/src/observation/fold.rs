@@ -124,8 +124,10 @@ impl Pool {
             let counts = report.source == service.counts;
             self.add_totals(report, counts);
             let mut listed = alloc::vec![false; self.columns.len()];
+            let mut likely = 0;
             for sample in &report.samples {
-                let Some(index) = service.index_of(&sample.endpoint) else { continue };
+                let Some(index) = service.index_near(&sample.endpoint, likely) else { continue };
+                likely = index + 1;
                 let column = &mut self.columns[index];
                 column.add_levels(sample);
                 if counts && let Some(requests) = sample.requests {

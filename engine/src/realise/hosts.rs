@@ -64,10 +64,12 @@ struct Host {
 }
 
 fn hosts(group: &Group, topology: &ServiceTopology, by_proxies: &[f64]) -> Vec<Host> {
+    let mut likely = 0;
     let members = group.members.iter();
     members
         .filter_map(|member| {
-            let index = topology.index_of(&member.address)?;
+            let index = topology.index_near(&member.address, likely)?;
+            likely = index + 1;
             let in_use = 1.0 - by_proxies.get(index).copied().unwrap_or(0.0).clamp(0.0, 1.0);
             let healthy = if member.health == Health::Healthy { in_use } else { 0.0 };
             Some(Host { index, weight: f64::from(member.weight.get()), healthy })
