@@ -4,7 +4,7 @@
 //! throughput x the lowest latency is the number of busy workers; an endpoint has at least as many
 //! as were ever busy. That is a lower bound by construction, on purpose: to take eight workers for
 //! sixty-four cost 40 % errors in a flash crowd, while half or double is mild. Peers share a
-//! service's build and limits, so what a quarter of them reach counts for each.
+//! service's build and limits, so the median of their bounds counts for each.
 
 use core::time::Duration;
 
@@ -19,6 +19,9 @@ const FADES_IN: f64 = 600.0;
 /// How long the lowest latency takes to rise by a factor of e while all is slower: longer than an
 /// overload lasts, whose waiting must not pass for work.
 const RISES_IN: f64 = 3_600.0;
+
+/// An endpoint is credited with at most so many times the workers of its peers.
+const MORE_THAN_PEERS: f64 = 1.3;
 
 /// What is remembered of an endpoint's throughput and knee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,9 +74,11 @@ fn faded(mark: f64, seconds: f64) -> f64 {
     mark * libm::exp(-seconds / FADES_IN)
 }
 
-/// How many workers to reckon with: what was busy at once here, or at a quarter of the peers.
+/// How many workers to reckon with: as many as the median peer had busy, and little more where more
+/// were busy here. An endpoint that was never seen without a queue takes waiting for work.
 pub(crate) fn learned(busy: f64, peers: f64) -> f64 {
-    busy.max(peers).max(1.0)
+    let most = if peers > 0.0 { MORE_THAN_PEERS * peers } else { busy };
+    busy.min(most).max(peers).max(1.0)
 }
 
 #[cfg(test)]
@@ -124,6 +129,15 @@ mod tests {
         watch(&mut knee, 8.0, 0.3, 30);
         watch(&mut knee, 8.0, 0.95, 60);
         assert!(knee.busy > 6.0 && knee.busy <= 8.0, "{}", knee.busy);
+    }
+
+    #[test]
+    fn peers_bound_what_is_believed() {
+        let is = |workers: f64, wanted: f64| assert!((workers - wanted).abs() < 1e-9);
+        is(learned(17.0, 5.0), 6.5);
+        is(learned(2.0, 5.0), 5.0);
+        is(learned(7.0, 0.0), 7.0);
+        is(learned(0.1, 0.0), 1.0);
     }
 
     #[test]

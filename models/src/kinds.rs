@@ -13,6 +13,11 @@ const LEAVES: f64 = 0.300_104_592_450_338_15;
 /// ln(1.2): a smaller one is not worth staying away for.
 pub(crate) const RETURNS: f64 = 0.182_321_556_793_954_63;
 
+/// ln(2) and ln(1.5): the same where workers are not declared. A capacity that rests on learned
+/// ones is a guess until it is reached, and shares that relieve an endpoint also hide its limit.
+const LEAVES_GUESSED: f64 = core::f64::consts::LN_2;
+const RETURNS_GUESSED: f64 = 0.405_465_108_108_164_4;
+
 /// So many deviations of one estimate prove a difference of one endpoint: one in three million
 /// passes by chance. The more endpoints differ together, the fewer: by the fourth root, since the
 /// best of all splits is tried ...
@@ -36,33 +41,57 @@ pub(crate) struct Level {
     pub(crate) level: f64,
     /// Variance of that.
     pub(crate) variance: f64,
+    /// It counts as one of the main kind so far.
+    pub(crate) main: bool,
+}
+
+/// What a difference must come up to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Edge {
+    least: f64,
+    proof: f64,
+}
+
+impl Edge {
+    /// For a service at rest or `away` from it, whose workers are all `declared` or not.
+    pub(crate) fn of(away: bool, declared: bool) -> Self {
+        let (leaves, returns) =
+            if declared { (LEAVES, RETURNS) } else { (LEAVES_GUESSED, RETURNS_GUESSED) };
+        if away {
+            Self { least: returns, proof: HELD_BY }
+        } else {
+            Self { least: leaves, proof: 1.0 }
+        }
+    }
 }
 
 /// What is known of the kinds in a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Kinds {
-    /// The mean level of the largest kind.
+    /// The mean level of the main kind.
     pub(crate) main: f64,
     /// (endpoint, its kind's mean less the main one), without those of the main kind.
     pub(crate) others: Vec<(usize, f64)>,
 }
 
-/// Finds the kinds; nothing where there is nobody. `away` says that the service is away from rest.
-pub(crate) fn kinds(mut levels: Vec<Level>, away: bool) -> Option<Kinds> {
+/// Finds the kinds; nothing where there is nobody.
+pub(crate) fn kinds(mut levels: Vec<Level>, edge: Edge) -> Option<Kinds> {
     let range = levels.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), one| {
         (least.min(one.level), most.max(one.level))
     });
     if levels.is_empty() {
         return None;
     }
-    if range.1 - range.0 < least(away) {
+    if range.1 - range.0 < edge.least {
         return Some(Kinds { main: mean(&levels), others: Vec::new() });
     }
     levels.sort_by(|a, b| a.level.total_cmp(&b.level).then(a.index.cmp(&b.index)));
     let mut groups = Vec::new();
-    split(&levels, away, DEPTH_MOST, &mut groups);
-    // The largest; of equals the one of less capacity.
-    let main = groups.iter().copied().reduce(|a, b| if b.len() > a.len() { b } else { a })?;
+    split(&levels, edge, DEPTH_MOST, &mut groups);
+    // The one that most of the main kind so far are in, lest all differences change their sign
+    // with one endpoint; then the largest; of equals the one of less capacity.
+    let size = |group: &[Level]| (group.iter().filter(|level| level.main).count(), group.len());
+    let main = groups.iter().copied().reduce(|a, b| if size(b) > size(a) { b } else { a })?;
     let at = mean(main);
     let others = groups.iter().filter(|group| group[0].index != main[0].index);
     let others = others.flat_map(|group| {
@@ -72,20 +101,16 @@ pub(crate) fn kinds(mut levels: Vec<Level>, away: bool) -> Option<Kinds> {
     Some(Kinds { main: at, others: others.collect() })
 }
 
-fn least(away: bool) -> f64 {
-    if away { RETURNS } else { LEAVES }
-}
-
 fn mean(group: &[Level]) -> f64 {
     group.iter().map(|level| level.level).sum::<f64>() / group.len() as f64
 }
 
-fn split<'a>(sorted: &'a [Level], away: bool, depth: u32, groups: &mut Vec<&'a [Level]>) {
-    match best_cut(sorted).filter(|&cut| depth > 0 && is_proven(sorted, cut, away)) {
+fn split<'a>(sorted: &'a [Level], edge: Edge, depth: u32, groups: &mut Vec<&'a [Level]>) {
+    match best_cut(sorted).filter(|&cut| depth > 0 && is_proven(sorted, cut, edge)) {
         Some(cut) => {
             let (low, high) = sorted.split_at(cut);
-            split(low, away, depth - 1, groups);
-            split(high, away, depth - 1, groups);
+            split(low, edge, depth - 1, groups);
+            split(high, edge, depth - 1, groups);
         }
         None => groups.push(sorted),
     }
@@ -108,13 +133,13 @@ fn best_cut(sorted: &[Level]) -> Option<usize> {
     best.map(|(cut, _)| cut)
 }
 
-fn is_proven(sorted: &[Level], cut: usize, away: bool) -> bool {
+fn is_proven(sorted: &[Level], cut: usize, edge: Edge) -> bool {
     let (low, high) = sorted.split_at(cut);
     let apart = mean(high) - mean(low);
     let variance = sorted.iter().map(|level| level.variance).sum::<f64>() / sorted.len() as f64;
     let fewer = low.len().min(high.len()) as f64;
-    let needed = (PROVEN / fewer.sqrt().sqrt()).max(APART) * if away { HELD_BY } else { 1.0 };
-    apart > least(away) && apart > needed * variance.sqrt()
+    let needed = (PROVEN / fewer.sqrt().sqrt()).max(APART) * edge.proof;
+    apart > edge.least && apart > needed * variance.sqrt()
 }
 
 #[cfg(test)]
@@ -125,15 +150,17 @@ mod tests {
     use proptest::prelude::*;
     use weir_simulator::random::Random;
 
+    const REST: Edge = Edge { least: LEAVES, proof: 1.0 };
+
     fn levels(values: &[f64], deviation: f64) -> Vec<Level> {
         let variance = deviation * deviation;
         let values = values.iter().enumerate();
-        values.map(|(index, &level)| Level { index, level, variance }).collect()
+        values.map(|(index, &level)| Level { index, level, variance, main: true }).collect()
     }
 
     #[track_caller]
     fn check(values: &[f64], others: &[(usize, f64)]) {
-        let found = kinds(levels(values, 0.05), false).unwrap_or_default().others;
+        let found = kinds(levels(values, 0.05), REST).unwrap_or_default().others;
         assert_eq!(found.len(), others.len(), "{found:?}");
         for (found, wanted) in found.iter().zip(others) {
             assert!(found.0 == wanted.0 && (found.1 - wanted.1).abs() < 1e-9, "{found:?}");
@@ -150,10 +177,33 @@ mod tests {
     }
 
     #[test]
+    fn the_main_kind_stays_the_main_kind() {
+        let mut levels = levels(&[0.0, 0.0, 0.0, 1.0, 1.0], 0.05);
+        for level in &mut levels[..3] {
+            level.main = false;
+        }
+        let found = kinds(levels, REST).unwrap();
+        assert!((found.main - 1.0).abs() < 1e-9 && found.others.len() == 3, "{found:?}");
+    }
+
+    #[test]
     fn what_noise_can_do_is_no_difference() {
         let noisy = levels(&[1.0, 1.0, 1.0, 0.5], 0.15);
-        assert!(kinds(noisy.clone(), false).unwrap().others.is_empty());
-        assert_eq!(kinds(noisy, true).unwrap().others.len(), 1, "but it holds where it stands");
+        assert!(kinds(noisy.clone(), REST).unwrap().others.is_empty());
+        assert_eq!(
+            kinds(noisy, Edge::of(true, true)).unwrap().others.len(),
+            1,
+            "but it holds where it stands"
+        );
+    }
+
+    #[test]
+    fn guessed_capacities_must_differ_more() {
+        let guessed = |apart: f64, away: bool| {
+            let levels = levels(&[0.0, 0.0, 0.0, apart], 0.01);
+            kinds(levels, Edge::of(away, false)).unwrap().others.len()
+        };
+        assert_eq!((guessed(0.6, false), guessed(0.6, true), guessed(0.8, false)), (0, 1, 1));
     }
 
     #[test]
@@ -164,7 +214,7 @@ mod tests {
             let count = 2 + random.below(99);
             let deviation = 0.05 + 0.2 * random.unit();
             let values: Vec<f64> = (0..count).map(|_| deviation * random.normal()).collect();
-            let found = kinds(levels(&values, deviation), false).unwrap();
+            let found = kinds(levels(&values, deviation), REST).unwrap();
             assert!(found.others.is_empty(), "{count} endpoints, deviation {deviation}: {found:?}");
         }
     }
@@ -175,7 +225,7 @@ mod tests {
             let straight = levels(&values, 0.05);
             let mut turned = straight.clone();
             turned.rotate_left(turn % values.len());
-            let (a, b) = (kinds(straight, false).unwrap(), kinds(turned, false).unwrap());
+            let (a, b) = (kinds(straight, REST).unwrap(), kinds(turned, REST).unwrap());
             prop_assert!((a.main - b.main).abs() < 1e-9);
             prop_assert_eq!(a.others, b.others);
         }
@@ -183,8 +233,8 @@ mod tests {
         #[test]
         fn units_do_not_matter(values in prop::collection::vec(-3.0..3.0_f64, 1..20), shift in -5.0..5.0_f64) {
             let shifted: Vec<f64> = values.iter().map(|value| value + shift).collect();
-            let a = kinds(levels(&values, 0.05), false).unwrap();
-            let b = kinds(levels(&shifted, 0.05), false).unwrap();
+            let a = kinds(levels(&values, 0.05), REST).unwrap();
+            let b = kinds(levels(&shifted, 0.05), REST).unwrap();
             prop_assert!((b.main - a.main - shift).abs() < 1e-9);
         }
     }

@@ -7,13 +7,6 @@ pub(crate) fn lower(values: &mut [f64]) -> Option<f64> {
     Some(*median)
 }
 
-/// The upper quartile: what a good part of all reach; nothing of nothing. Reorders the values.
-pub(crate) fn upper_quartile(values: &mut [f64]) -> Option<f64> {
-    let place = values.len().checked_sub(1)? * 3 / 4;
-    let (_, quartile, _) = values.select_nth_unstable_by(place, f64::total_cmp);
-    Some(*quartile)
-}
-
 /// The median of sorted values without one of them: what an endpoint's peers show.
 pub(crate) fn of_others(sorted: &[f64], own: f64) -> Option<f64> {
     let own = sorted.partition_point(|value| value.total_cmp(&own).is_lt());
@@ -46,6 +39,5 @@ mod tests {
         assert_eq!(lower(&mut []), None);
         assert_eq!(lower(&mut [3.0, 1.0]), Some(1.0));
         assert_eq!(lower(&mut [5.0, 1.0, 3.0]), Some(3.0));
-        assert_eq!(upper_quartile(&mut [5.0, 1.0, 4.0, 3.0, 2.0]), Some(4.0));
     }
 }

@@ -27,6 +27,23 @@ mod share;
 /// Loops in an ejection.
 const PAST: usize = 5;
 
+/// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
+/// time that it is out or starved.
+const OUTLASTS_LEAST: f64 = 0.5;
+
+impl Memory {
+    /// Whether deviations last long enough to take endpoints out for them.
+    fn lasts(&self) -> bool {
+        self.outlasts.part() >= OUTLASTS_LEAST
+    }
+
+    /// The part of a deviation from the long run that is acted on: what persists over a loop,
+    /// unless it is gone before an ejection or a move between classes would be over.
+    fn part(&self) -> f64 {
+        if self.lasts() { self.follows.part() } else { 0.0 }
+    }
+}
+
 /// The reference model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reference;
@@ -50,7 +67,7 @@ pub struct Memory {
     spread: f64,
     /// The error ratio that is usual here.
     usual_errors: Option<f64>,
-    /// The upper quartile of workers that were surely busy.
+    /// The median of workers that were surely busy.
     busy: f64,
 }
 

@@ -48,7 +48,7 @@ pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
     (memory.at, memory.elapsed) = (Some(view.at), fresh.elapsed);
     let looks = look(view, memory, &fresh);
     learn(memory, &looks, view, &fresh);
-    let part = memory.follows.part();
+    let part = memory.part();
     let mut endpoints: Vec<Judgement> = looks
         .iter()
         .zip(&mut memory.endpoints)
@@ -216,7 +216,7 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     if looks.iter().any(|look| !look.declared) {
         let busy = memory.endpoints.iter().map(|endpoint| endpoint.knee.busy);
         let mut busy: Vec<f64> = busy.filter(|busy| *busy > 0.0).collect();
-        memory.busy = middle::upper_quartile(&mut busy).unwrap_or(0.0);
+        memory.busy = middle::lower(&mut busy).unwrap_or(0.0);
     }
     memory.follows.forget(fresh.elapsed);
     memory.outlasts.forget(fresh.elapsed);

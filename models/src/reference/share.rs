@@ -10,7 +10,7 @@ use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, PerSecond};
 
 use super::Memory;
-use crate::kinds::{self, Level};
+use crate::kinds::{self, Edge, Level};
 use crate::queue::Queue;
 use crate::waterfill::{self, Demand, Server};
 use crate::weights::{self, Range};
@@ -33,10 +33,6 @@ const COMFORTABLE: f64 = 0.75;
 /// At most this part of the endpoints (and at least one) is out for slowness or coming back from
 /// it: slow endpoints still carry something, and others may become slow too.
 const SLOW_MOST: f64 = 0.1;
-
-/// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
-/// time that it is out or starved.
-const OUTLASTS_LEAST: f64 = 0.5;
 
 /// What a request to another zone costs where the policy keeps traffic at home, in seconds: a
 /// round trip between zones, and as much again for its price.
@@ -77,21 +73,20 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
     let serves = |index: usize| service.standing(index).state == EndpointState::Serving;
     let known = memory.endpoints.iter().enumerate().filter_map(|(index, endpoint)| {
         let deviation = service.expectation(index).filter(|_| serves(index))?.deviation;
-        Some(Level { index, level: endpoint.level, variance: deviation * deviation })
+        let main = !endpoint.difference.stands();
+        Some(Level { index, level: endpoint.level, variance: deviation * deviation, main })
     });
     let known = known.collect();
     let mut endpoints = memory.endpoints.iter().enumerate();
     let away = endpoints.any(|(index, endpoint)| endpoint.difference.stands() && serves(index));
-    let kinds = kinds::kinds(known, away)?;
+    let mut declared = service.view.topology.endpoints.iter();
+    let declared = declared.all(|endpoint| endpoint.concurrency.is_some());
+    let kinds = kinds::kinds(known, Edge::of(away, declared))?;
     let mut seen = vec![0.0; memory.endpoints.len()];
-    // Where differences wander faster than an ejection or a move between classes lasts, equal
-    // shares are best.
-    if memory.outlasts.part() >= OUTLASTS_LEAST {
-        for &(index, difference) in &kinds.others {
-            seen[index] = difference;
-        }
+    for &(index, difference) in &kinds.others {
+        seen[index] = difference;
     }
-    let at = service.view.at;
+    let (at, lasts) = (service.view.at, memory.lasts());
     for (index, (endpoint, seen)) in memory.endpoints.iter_mut().zip(seen).enumerate() {
         let passing = is_passing(service.standing(index).state);
         match service.expectation(index) {
@@ -99,6 +94,8 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
             Some(known) if passing => {
                 endpoint.difference.adopt(endpoint.level - kinds.main, known.deviation);
             }
+            // Where differences wander, none is adopted.
+            Some(_) if !lasts && !endpoint.difference.stands() => endpoint.difference.see_nothing(),
             Some(_) => endpoint.difference.see(seen, at),
         }
     }
@@ -273,7 +270,7 @@ fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &mut Memory) {
             (wish.eject, wish.reason) = (true, Reason::Failing(failing));
         }
     }
-    if memory.outlasts.part() < OUTLASTS_LEAST {
+    if !memory.lasts() {
         return;
     }
     let proof = |index: usize| {
