@@ -4,3 +4,4 @@ mod xds;
 mod bootstrap;
 mod validate;
 mod prometheus;
+mod docs;
