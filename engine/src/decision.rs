@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::goal::Mode;
 use crate::names::{Address, ClusterName, Locality, Node, PolicyName, ServiceId};
+use crate::topology::ServiceTopology;
 use crate::units::{Millis, Moment, PerSecond, Ratio};
 
 mod words;
@@ -339,8 +340,13 @@ pub struct Sampling {
 impl ServiceDecision {
     /// The part of the traffic that goes elsewhere once these are granted: half the sum of
     /// absolute changes of shares. Nothing where the endpoints are others.
-    pub(crate) fn moved_to(&self, granted: &[crate::guard::Granted]) -> Ratio {
-        if granted.len() != self.endpoints.len() {
+    pub(crate) fn moved_to(
+        &self,
+        granted: &[crate::guard::Granted],
+        declared: &ServiceTopology,
+    ) -> Ratio {
+        let known = self.endpoints.iter().map(|endpoint| &endpoint.address);
+        if !known.eq(declared.endpoints.iter().map(|endpoint| &endpoint.address)) {
             return Ratio::ZERO;
         }
         let shares = crate::guard::shares(granted);

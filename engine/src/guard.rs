@@ -25,7 +25,7 @@ mod stance;
 mod steps;
 pub mod truth;
 
-pub use steps::{Mesh, Moves};
+pub use steps::{Mesh, Moves, measured};
 
 /// What the guard remembers of one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,6 +110,29 @@ impl Memory {
         self.settled |= !from.is_empty();
     }
 
+    /// A policy comes into force: from here on what is granted is what proxies have, and so far
+    /// they had equal shares, whatever was thought of.
+    pub fn begin(&mut self, at: Moment) {
+        for standing in &mut self.standings {
+            let state = match standing.state {
+                EndpointState::NotReady => EndpointState::NotReady,
+                EndpointState::Serving
+                | EndpointState::Joining
+                | EndpointState::Probation
+                | EndpointState::Ejected { .. } => EndpointState::Serving,
+            };
+            *standing = Standing { state, since: at, ..Standing::default() };
+        }
+        self.trends.clear();
+        self.moves = Moves::default();
+        self.changes.clear();
+    }
+
+    /// Nobody looked for a while, so nothing can be said of that time: staleness counts from now.
+    pub fn paused(&mut self, at: Moment) {
+        self.stale_since = Some(at);
+    }
+
     /// Takes note of a proxy's answer, which came by now. One that takes what it had before it
     /// refused goes on refusing.
     pub fn answered(&mut self, receipt: &Receipt, at: Moment) {
@@ -154,6 +177,9 @@ pub fn allow(
             steps::decay(&mut endpoints, stale.saturating_sub(stance::HOLD), view.elapsed);
         }
         Stance::Holding(_) => {}
+    }
+    if !matches!(stance, Stance::Resting | Stance::Steering) {
+        ramp::go_on(&mut endpoints);
     }
     ramp::bound(&mut endpoints, assessment, view);
     remember(&endpoints, view, memory);

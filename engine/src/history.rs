@@ -10,7 +10,8 @@ use crate::names::Place;
 use crate::observation::{Row, ServiceTraffic};
 use crate::units::Moment;
 
-/// How far back evidence is pooled where the last window alone is thin.
+/// How far back evidence is pooled where the last window alone is thin: from now or, where counts
+/// come less often than that, from the newest ones.
 pub const REACH: Duration = Duration::from_secs(8);
 
 /// At most so many windows are kept, whatever the tick: 8 s of eight steps a second.
@@ -70,9 +71,13 @@ impl History {
                     .collect(),
             });
         }
-        while self.windows.len() > WINDOWS_MAX
-            || self.windows.front().is_some_and(|window| at.since(window.at) >= REACH)
-        {
+        let fresh = self.fresh;
+        self.windows.retain(|window| {
+            // A source may bring counts less often than the reach: the last ones stay until then.
+            let last = |fresh: Moment| window.at <= fresh && fresh.since(window.at) < REACH;
+            at.since(window.at) < REACH || fresh.is_some_and(last)
+        });
+        while self.windows.len() > WINDOWS_MAX {
             self.windows.pop_front();
         }
     }

@@ -74,11 +74,12 @@ fn decide_service<M: Model>(
     step: Step,
     model: &M,
 ) -> ServiceDecision {
-    let Step { at, elapsed, unrecorded } = step;
+    let Step { at, unrecorded, .. } = step;
     if let Some(last) = service.not_due(at) {
         return last;
     }
     let standings = service.guard.standings.clone();
+    let elapsed = service.elapsed(at, step.elapsed);
     let view = View {
         at,
         elapsed,
@@ -111,7 +112,8 @@ fn decide_service<M: Model>(
         load: assessment.load,
         capacity: plan.capacity,
         objectives: service.budgets.status(at, view.goal),
-        moved: before.map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints)),
+        moved: before
+            .map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints, view.topology)),
         endpoints: described(&allowed.endpoints, &view),
         realisations,
     };

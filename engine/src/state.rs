@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Budgets;
 use crate::decision::{Decision, ServiceDecision};
-use crate::goal::{Goal, Goals};
+use crate::goal::{Goal, Goals, Mode};
 use crate::history::History;
 use crate::model::Model;
 use crate::names::ServiceId;
@@ -15,6 +15,10 @@ use crate::observation::{Observation, ServiceTraffic};
 use crate::topology::{ServiceTopology, Topology};
 use crate::units::Moment;
 use crate::{guard, realise, sampling};
+
+/// A longer time between two steps is a pause, not a tick (which is a minute at most): Weir was not
+/// running, or the machine slept.
+const PAUSE: Duration = Duration::from_secs(120);
 
 /// Everything that deciding remembers. `M` is the model's memory of one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +68,11 @@ impl<M: Clone + Default> State<M> {
     {
         let elapsed =
             if self.sequence == 0 { Duration::from_secs(1) } else { observation.at.since(self.at) };
+        if elapsed > PAUSE {
+            for service in &mut self.services {
+                service.guard.paused(observation.at);
+            }
+        }
         self.sequence += 1;
         self.at = self.at.max(observation.at);
         if let Some(goals) = &observation.goals {
@@ -74,7 +83,7 @@ impl<M: Clone + Default> State<M> {
         }
         for service in &mut self.services {
             if observation.goals.is_some() || service.decided.is_none() {
-                service.steer(&self.goals);
+                service.steer(&self.goals, self.at);
             }
             let traffic = traffic_of(observation, &service.topology.service);
             service.history.absorb(self.at, service.topology.endpoints.len(), traffic);
@@ -84,7 +93,7 @@ impl<M: Clone + Default> State<M> {
         let load = self.load();
         self.mesh.load = load.unwrap_or(0.0);
         self.sampling.absorb(&observation.logs, load, observation.log_budget);
-        elapsed
+        elapsed.min(PAUSE)
     }
 
     fn absorb_receipts(&mut self, observation: &Observation) {
@@ -97,12 +106,8 @@ impl<M: Clone + Default> State<M> {
 
     /// Requests per second of all services over their newest windows.
     fn load(&self) -> Option<f64> {
-        let newest = self.services.iter().filter_map(|s| s.history.newest_first().next());
-        newest
-            .map(|window| {
-                window.rows.iter().flatten().filter_map(crate::observation::Row::rate).sum()
-            })
-            .reduce(|a: f64, b: f64| a + b)
+        let loads = self.services.iter().filter_map(|s| guard::measured(&s.history));
+        loads.reduce(|a, b| a + b)
     }
 
     fn find(&self, service: &ServiceId) -> Result<usize, usize> {
@@ -156,20 +161,33 @@ impl<M: Clone + Default> ServiceState<M> {
         }
     }
 
+    /// The time that this service's decision has to answer for: since its own last one, which is
+    /// more than a tick where the policy's interval is.
+    pub(crate) fn elapsed(&self, at: Moment, step: Duration) -> Duration {
+        self.decided.map_or(step, |decided| at.since(decided).min(PAUSE))
+    }
+
     /// The last decision, as long as the policy's interval has not passed.
     pub(crate) fn not_due(&self, at: Moment) -> Option<ServiceDecision> {
         let interval = self.goal.evaluation.interval?;
         let decided = self.decided?;
         let same = self.last.as_ref()?;
-        let unchanged = same.endpoints.len() == self.topology.endpoints.len();
-        (unchanged && at.since(decided) < interval)
+        (at.since(decided) < interval)
             .then(|| ServiceDecision { moved: crate::units::Ratio::ZERO, ..same.clone() })
     }
 
-    fn steer(&mut self, goals: &Goals) {
+    fn steer(&mut self, goals: &Goals, at: Moment) {
         let service = &self.topology.service;
-        self.goal =
+        let goal =
             goals.of(service).cloned().unwrap_or_else(|| Goal::of_unclaimed(service.clone()));
+        if self.goal != goal {
+            // What was decided for another goal is no answer to this one.
+            self.decided = None;
+        }
+        if goal.mode == Mode::Enforce && self.goal.mode != Mode::Enforce {
+            self.guard.begin(at);
+        }
+        self.goal = goal;
         self.budgets.follow(&self.goal);
     }
 
@@ -190,6 +208,9 @@ impl<M: Clone + Default> ServiceState<M> {
             model.remap(&mut self.memory, &from);
             self.guard.remap(&from, at, self.goal.balancing.slow_start);
             self.realised.remap(&from);
+        }
+        if self.topology != *declared {
+            self.decided = None;
         }
         self.topology = declared.clone();
     }

@@ -26,6 +26,9 @@ const ABOVE_PANIC: f64 = 0.1;
 /// The others must be able to carry the load at this part of their capacity.
 const CAPACITY_USED_MOST: f64 = 0.9;
 
+/// A sum of parts k/P carries rounding of the order of 1e-15 per term.
+const SLACK: f64 = 1e-9;
+
 /// A probation passes after this many requests ...
 const PROVEN_BY: f64 = 50.0;
 
@@ -45,9 +48,7 @@ pub(super) fn let_return(
     for (index, granted) in endpoints.iter_mut().enumerate() {
         match granted.state {
             EndpointState::Ejected { until, .. } if view.at >= until => {
-                granted.state = EndpointState::Probation;
-                granted.weight = PROBATION_WEIGHT;
-                granted.reason = Reason::Proving { age: Duration::ZERO };
+                prove(granted);
             }
             EndpointState::Probation => {
                 let Some(judgement) = assessment.endpoints.get(index) else { continue };
@@ -63,6 +64,36 @@ pub(super) fn let_return(
             | EndpointState::NotReady => {}
         }
     }
+    release(endpoints, view);
+}
+
+/// Brings back whose time is up soonest while more are out than may be: since they went, others
+/// may have left, or been taken out by proxies or discovery.
+fn release(endpoints: &mut [Granted], view: &View<'_>) {
+    loop {
+        let until = |granted: &Granted| match granted.state {
+            EndpointState::Ejected { until, .. } => Some(until),
+            EndpointState::Serving
+            | EndpointState::Joining
+            | EndpointState::Probation
+            | EndpointState::NotReady => None,
+        };
+        let ejected = endpoints.iter().filter_map(until).count();
+        let out = (0..endpoints.len()).map(|index| part_out(endpoints, index, view)).sum();
+        let within = ejected as f64 <= most_out(endpoints.len(), view)
+            && health_bound(endpoints.len(), out, view).is_none();
+        let soonest = endpoints.iter_mut().filter(|granted| until(granted).is_some());
+        match soonest.min_by_key(|granted| until(granted)) {
+            Some(granted) if !within => prove(granted),
+            Some(_) | None => return,
+        }
+    }
+}
+
+fn prove(granted: &mut Granted) {
+    granted.state = EndpointState::Probation;
+    granted.weight = PROBATION_WEIGHT;
+    granted.reason = Reason::Proving { age: Duration::ZERO };
 }
 
 /// Takes out what the plan wishes out, worst first, as far as the limits go.
@@ -121,25 +152,38 @@ fn limit(
     if count <= TOO_FEW {
         return Some(Bound::TooFew);
     }
-    let limits = &view.goal.ejection;
     let out_after: f64 = (0..count)
         .map(|index| if index == candidate { 1.0 } else { part_out(endpoints, index, view) })
         .sum();
-    // A sum of parts k/P carries rounding of the order of 1e-15 per term.
-    let slack = 1e-9;
-    let cap = libm::floor(limits.max_ejected.value() * count as f64 + slack).max(1.0);
-    if out_after > cap + slack {
+    if out_after > most_out(count, view) + SLACK {
         return Some(Bound::EjectionCap);
     }
-    let healthy = (count as f64 - out_after) / count as f64 + slack;
-    if healthy < limits.min_health.value() {
-        return Some(Bound::MinHealth);
+    health_bound(count, out_after, view).or_else(|| {
+        (!others_can_carry(endpoints, candidate, assessment)).then_some(Bound::Capacity)
+    })
+}
+
+/// How many of so many endpoints may be out: one at least, unless there are too few or the policy
+/// allows none.
+fn most_out(count: usize, view: &View<'_>) -> f64 {
+    let part = view.goal.ejection.max_ejected.value();
+    if count <= TOO_FEW || part <= 0.0 {
+        return 0.0;
     }
+    libm::floor(part * count as f64 + SLACK).max(1.0)
+}
+
+/// What would be too little with so many out: healthy endpoints, or distance to proxies' panic.
+fn health_bound(count: usize, out: f64, view: &View<'_>) -> Option<Bound> {
+    let healthy = (count as f64 - out) / count as f64 + SLACK;
     let panic = view.topology.clusters.iter().map(|c| c.form.panic_threshold.value());
-    if healthy < panic.fold(0.0, f64::max) + ABOVE_PANIC {
-        return Some(Bound::PanicLine);
+    if healthy < view.goal.ejection.min_health.value() {
+        Some(Bound::MinHealth)
+    } else if healthy < panic.fold(0.0, f64::max) + ABOVE_PANIC {
+        Some(Bound::PanicLine)
+    } else {
+        None
     }
-    (!others_can_carry(endpoints, candidate, assessment)).then_some(Bound::Capacity)
 }
 
 /// The part of an endpoint that is out already: all of it by Weir or discovery, else the part of

@@ -17,11 +17,20 @@ const SHARE_MOST: f64 = 2.0;
 /// Nor more than this part of its capacity.
 const CAPACITY_USED_MOST: f64 = 0.95;
 
+/// While no model is asked, ramps go on towards the full share: it is time that ends them.
+pub(super) fn go_on(endpoints: &mut [Granted]) {
+    for granted in endpoints.iter_mut().filter(|e| e.state == EndpointState::Joining) {
+        granted.weight = 1.0;
+    }
+}
+
 /// Caps the weights of joining and proving endpoints, and ends ramps whose time is up.
 pub(super) fn bound(endpoints: &mut [Granted], assessment: &Assessment, view: &View<'_>) {
     let least = least(endpoints, assessment);
     for (index, granted) in endpoints.iter_mut().enumerate() {
-        let age = view.at.since(view.standings.get(index).map_or(view.at, |s| s.since));
+        // One that discovery had taken out begins its ramp now.
+        let joined = view.standings.get(index).filter(|s| s.state == granted.state);
+        let age = view.at.since(joined.map_or(view.at, |standing| standing.since));
         match granted.state {
             EndpointState::Joining => {
                 let whole = view.goal.balancing.slow_start.as_secs_f64();

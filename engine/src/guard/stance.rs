@@ -7,6 +7,7 @@ use crate::assessment::Assessment;
 use crate::decision::{Hold, Stance};
 use crate::goal::OnStale;
 use crate::model::View;
+use crate::observation::Row;
 use crate::units::Moment;
 
 /// Stale evidence is held for so long; then shares go back to equal.
@@ -55,11 +56,20 @@ pub(super) fn stance(assessment: &Assessment, view: &View<'_>, memory: &mut Memo
 
 /// The age at which evidence becomes stale.
 fn stale_after(view: &View<'_>) -> Duration {
-    let interval = view.goal.evaluation.interval.unwrap_or(view.elapsed);
-    view.goal
-        .evaluation
-        .stale_after
-        .unwrap_or_else(|| (2 * interval).clamp(STALE_LEAST, STALE_MOST))
+    view.goal.evaluation.stale_after.unwrap_or_else(|| {
+        let interval = view.goal.evaluation.interval.unwrap_or(view.elapsed);
+        let slower = interval.max(spacing(view));
+        slower.saturating_mul(2).clamp(STALE_LEAST, STALE_MOST)
+    })
+}
+
+/// How far apart counts come, as they say themselves: the time that the newest ones cover.
+fn spacing(view: &View<'_>) -> Duration {
+    let mut spans = view
+        .history
+        .newest_first()
+        .map(|window| window.rows.iter().flatten().map(Row::span).max().unwrap_or_default());
+    spans.find(|span| !span.is_zero()).unwrap_or_default()
 }
 
 fn stale(view: &View<'_>, memory: &mut Memory) -> Option<Stance> {
@@ -89,12 +99,12 @@ fn refused(memory: &Memory, at: Moment) -> Option<Hold> {
 fn quorum(view: &View<'_>) -> Option<Hold> {
     let endpoints = view.topology.endpoints.iter().filter(|endpoint| endpoint.ready).count();
     let needed = view.goal.evaluation.min_samples;
-    let (mut covered, mut requests) = (0, 0);
+    let (mut covered, mut requests) = (0, 0_u64);
     let mut seen = alloc::vec![false; view.topology.endpoints.len()];
     for window in view.history.newest_first() {
         for (index, row) in window.rows.iter().enumerate() {
             let Some(row) = row.as_ref().filter(|row| row.clients > 0) else { continue };
-            requests += row.requests;
+            requests = row.requests.saturating_add(requests);
             if !seen[index] && view.topology.endpoints[index].ready {
                 seen[index] = true;
                 covered += 1;

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Granted, Memory, adaptive, shares, stance};
 use crate::assessment::Assessment;
 use crate::decision::{Bound, EndpointState};
+use crate::goal::Mode;
+use crate::history::History;
 use crate::model::View;
+use crate::observation::Row;
 use crate::plan::Plan;
 use crate::units::Moment;
 
@@ -38,10 +41,14 @@ const REVERSAL_LARGE: f64 = 0.3;
 /// An endpoint of unknown capacity may gain up to this multiple of what it has sustained.
 const SUSTAINED_MOST: f64 = 1.3;
 
+/// No weight is lower, whatever the policy's range: an endpoint without traffic can prove nothing.
+const WEIGHT_LEAST: f64 = 0.002;
+
 /// Steps of the search for the part of a way: to a thousandth.
 const HALVINGS: u32 = 10;
 
-/// At most so many moves are remembered: a minute of four a second.
+/// At most so many moves are remembered: a minute of four a second. Of more the oldest two are
+/// taken for one, at the later's time, so that none is forgotten early.
 const MOVES_MAX: usize = 256;
 
 /// Traffic moved within the last minute.
@@ -54,10 +61,14 @@ impl Moves {
     }
 
     fn add(&mut self, at: Moment, moved: f64) {
-        while self.0.len() >= MOVES_MAX
-            || self.0.front().is_some_and(|(then, _)| at.since(*then) >= MINUTE)
-        {
+        while self.0.front().is_some_and(|(then, _)| at.since(*then) >= MINUTE) {
             self.0.pop_front();
+        }
+        if self.0.len() >= MOVES_MAX
+            && let Some((_, oldest)) = self.0.pop_front()
+            && let Some((_, next)) = self.0.front_mut()
+        {
+            *next += oldest;
         }
         if moved > 0.0 {
             self.0.push_back((at, moved));
@@ -101,10 +112,23 @@ pub(super) fn reweight(
         keep(endpoints, &before);
         return;
     }
-    let moved = within_step(endpoints, &before, assessment, view, (memory, mesh));
+    let load = measured(view.history).unwrap_or(0.0);
+    let moved = within_step(endpoints, (&before, load), view, (memory, mesh));
     note(endpoints, &before, view.at, memory);
     memory.moves.add(view.at, moved);
-    mesh.moves.add(view.at, moved * assessment.load.value());
+    // What is only thought of takes nothing from those that act.
+    if view.goal.mode == Mode::Enforce {
+        mesh.moves.add(view.at, moved * load);
+    }
+}
+
+/// Requests per second over the newest window that counts any: what the mesh's step is measured
+/// by, rather than what a model takes the load for.
+pub fn measured(history: &History) -> Option<f64> {
+    let counts = |row: &&Row| row.clients > 0;
+    let mut windows = history.newest_first().map(|window| window.rows.iter().flatten());
+    let counted = windows.find(|rows| rows.clone().any(|row| counts(&row)))?;
+    Some(counted.filter(counts).filter_map(Row::rate).sum())
 }
 
 /// Takes over a wished weight, if it is a number, within the policy's range.
@@ -112,7 +136,7 @@ fn wish(granted: &mut Granted, wished: Option<f64>, view: &View<'_>) {
     let wished = if adaptive(view) { wished } else { Some(1.0) };
     let Some(wished) = wished.filter(|weight| weight.is_finite() && *weight >= 0.0) else { return };
     let balancing = &view.goal.balancing;
-    granted.weight = wished.clamp(balancing.weight_min, balancing.weight_max);
+    granted.weight = wished.min(balancing.weight_max).max(balancing.weight_min).max(WEIGHT_LEAST);
     if !same(granted.weight, wished) {
         granted.bound.get_or_insert(Bound::WeightRange);
     }
@@ -214,13 +238,11 @@ fn too_many(endpoints: &mut [Granted], view: &View<'_>, memory: &mut Memory) -> 
 /// Scales the change of serving endpoints to what may still be moved; returns what is moved.
 fn within_step(
     endpoints: &mut [Granted],
-    before: &[f64],
-    assessment: &Assessment,
+    (before, load): (&[f64], f64),
     view: &View<'_>,
     (memory, mesh): (&Memory, &Mesh),
 ) -> f64 {
     let moved = moved(endpoints, before);
-    let load = assessment.load.value();
     let own = (MOVED_MOST - memory.moves.within(view.at, MINUTE))
         .min(view.goal.balancing.max_step.value() - memory.moves.within(view.at, STEP));
     let mesh_most = (MESH_MOVED_MOST * mesh.load).max(MOVED_MOST * load);
@@ -285,8 +307,27 @@ fn note(endpoints: &[Granted], before: &[f64], at: Moment, memory: &mut Memory) 
 pub(super) fn decay(endpoints: &mut [Granted], into: Duration, elapsed: Duration) {
     let left = stance::DECAY.saturating_sub(into) + elapsed;
     let part = if left.is_zero() { 1.0 } else { elapsed.as_secs_f64() / left.as_secs_f64() };
-    for granted in endpoints.iter_mut().filter(|granted| granted.is_in()) {
+    let ramps = |granted: &Granted| granted.state == EndpointState::Joining;
+    for granted in endpoints.iter_mut().filter(|granted| granted.is_in() && !ramps(granted)) {
         granted.weight += part.clamp(0.0, 1.0) * (1.0 - granted.weight);
         granted.state = EndpointState::Serving;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many moves there are in a minute, none is forgotten before its minute is over.
+    #[test]
+    fn many_small_moves_are_all_counted() {
+        let (mut moves, mut at) = (Moves::default(), Moment::from_millis(1_000_000));
+        for _ in 0..590 {
+            at = at.plus(Duration::from_millis(100));
+            moves.add(at, 0.001);
+            assert!(moves.0.len() <= MOVES_MAX);
+        }
+        assert!((moves.within(at, MINUTE) - 0.59).abs() < 1e-9, "{}", moves.within(at, MINUTE));
+        assert!(moves.within(at.plus(MINUTE), MINUTE) <= 0.0);
     }
 }
