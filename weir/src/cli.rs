@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use weir_proxy_adapter::bootstrap::{HostPort, Listener, NotAHostPort};
 
 use crate::config::{Given, Origin, parse_duration};
 
@@ -16,7 +17,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// When to colour output.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, display_order = 900)]
     pub color: Color,
 }
 
@@ -105,6 +106,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write it as 500ms, 1s or 1m30s".to_owned())
 }
 
+fn loopback(text: &str) -> Result<HostPort, String> {
+    let at: HostPort = text.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
+    let ours = at.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let open = "others could reach it there and stop the proxy; use 127.0.0.1 or [::1]";
+    if ours { Ok(at) } else { Err(open.to_owned()) }
+}
+
+fn listener(text: &str) -> Result<Listener, String> {
+    let (at, cluster) = text
+        .split_once('=')
+        .filter(|(_, cluster)| !cluster.is_empty())
+        .ok_or_else(|| "it names no cluster; write 127.0.0.1:8080=shop".to_owned())?;
+    let at = at.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
+    Ok(Listener { at, cluster: cluster.into() })
+}
+
 /// The demonstration's options.
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
@@ -174,25 +191,25 @@ pub struct Bootstrap {
     pub merge: Option<PathBuf>,
     /// Where Weir's xDS port is; twice for two replicas.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:18010")]
-    pub weir: Vec<String>,
-    /// The proxy's node id, unique among proxies.
-    #[arg(long, value_name = "ID")]
+    pub weir: Vec<HostPort>,
+    /// The proxy's node id, unique among proxies; needed unless --merge's file has one.
+    #[arg(long, value_name = "ID", required_unless_present = "merge")]
     pub node: Option<String>,
-    /// What the proxy belongs to.
-    #[arg(long, value_name = "NAME")]
+    /// What the proxy belongs to; needed unless --merge's file says it.
+    #[arg(long, value_name = "NAME", required_unless_present = "merge")]
     pub node_cluster: Option<String>,
     /// Its region, zone and sub-zone: `eu-west-1/eu-west-1a`.
     #[arg(long, value_name = "LOCALITY", default_value = "")]
     pub locality: String,
-    /// Where the proxy's admin interface listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
-    pub admin: String,
+    /// Where the proxy's admin interface listens: on loopback, since it can stop the proxy.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901", value_parser = loopback)]
+    pub admin: HostPort,
     /// State of the world instead of incremental xDS.
     #[arg(long)]
     pub sotw: bool,
     /// A listener and the cluster that it leads to; may be given several times.
-    #[arg(long, value_name = "HOST:PORT=CLUSTER")]
-    pub listen: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT=CLUSTER", value_parser = listener)]
+    pub listen: Vec<Listener>,
     /// Least number of clusters that an update may leave: a guard against an empty answer.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub clusters_min: u32,

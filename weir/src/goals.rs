@@ -131,8 +131,13 @@ pub fn documents(paths: &[PathBuf]) -> Result<Vec<Document>, Vec<Problem>> {
     let mut files = Fingerprint::new();
     let mut problems = Vec::new();
     for path in paths {
+        let before = files.len();
         let listed = if path.is_dir() {
-            collect(path, DEPTH_MAX, &mut files)
+            collect(path, DEPTH_MAX, &mut files).and_then(|()| {
+                let found = files.len() > before || paths.len() > 1;
+                let what = "holds no policies: no file there ends in .yaml, .yml or .json";
+                if found { Ok(()) } else { Err(what.to_owned()) }
+            })
         } else {
             files.insert(path.clone(), (None, 0));
             Ok(())

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
 use weir::commands::{self, config, demo, envoy, policy, run};
+use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
 
 fn main() -> ExitCode {
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            anstream::eprintln!("error: {error:#}");
+            anstream::eprintln!("error: {}", one_line(error.as_ref()));
             ExitCode::from(commands::FAILED)
         }
     }
@@ -51,8 +52,5 @@ fn colour(asked: Color) -> Colour {
         Color::Auto => anstream::AutoStream::choice(&std::io::stderr()),
     };
     choice.write_global();
-    match choice {
-        anstream::ColorChoice::Never => Colour::Never,
-        _ => Colour::Always,
-    }
+    if choice == anstream::ColorChoice::Never { Colour::Never } else { Colour::Always }
 }

@@ -28,6 +28,7 @@ use weir_proxy_adapter::translate::translate;
 
 use crate::clock::Clock;
 use crate::config::{Endpoints, Service};
+use crate::store::StoreError;
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
@@ -66,6 +67,8 @@ pub struct Outputs {
     pub board: Arc<Board>,
     /// The proxies.
     pub publisher: Publisher,
+    /// Whether proxies are answered.
+    pub serving: watch::Sender<bool>,
     /// Names of the clusters whose load reports are wanted.
     pub clusters: watch::Sender<Arc<Vec<String>>>,
 }
@@ -119,7 +122,7 @@ impl Steps {
             named: Named::default(),
             unclaimed: BTreeSet::new(),
             goals: Arc::default(),
-            model: Reference::default(),
+            model: Reference,
             first: true,
             unrecorded: false,
             told: BTreeMap::new(),
@@ -149,26 +152,29 @@ impl Steps {
         };
         tracing::info!(sequence = decision.sequence, "serving the last good state");
         self.send(&decision);
+        self.open();
+    }
+
+    /// Lets proxies be answered from now on.
+    fn open(&self) {
         self.outputs.publisher.open();
+        self.outputs.serving.send_replace(true);
     }
 
     /// Takes one step.
     pub fn step(&mut self) {
         let at = self.setup.clock.now();
         let observation = self.observe(at);
-        if let Some(journal) = &mut self.outputs.journal {
-            let state = || postcard::to_allocvec(&self.state).expect("the state is plain data");
-            let prepared = journal.prepare(at, state);
-            self.noted(prepared);
-        }
+        let prepared = self.prepare(at);
         let before = self.changing();
         let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
         let changed = before != self.changing();
-        self.record(at, &observation, &decision);
+        let recorded = prepared.and_then(|()| self.record(at, &observation, &decision));
+        self.noted(recorded);
         self.tell(&decision);
         self.send(&decision);
         if self.listed() {
-            self.outputs.publisher.open();
+            self.open();
         }
         self.outputs.board.record(&Shown {
             decision: &decision,
@@ -292,9 +298,21 @@ impl Steps {
         self.told.retain(|id, _| decision.services.iter().any(|service| service.service == *id));
     }
 
-    /// Writes the step down. What could not be written stops the next one.
-    fn record(&mut self, at: Moment, observation: &Observation, decision: &Decision) {
-        let Some(journal) = &mut self.outputs.journal else { return };
+    /// Makes the journal ready for a step, with the state as it is before it.
+    fn prepare(&mut self, at: Moment) -> Result<(), StoreError> {
+        let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
+        let state = || postcard::to_allocvec(&self.state).expect("the state is plain data");
+        journal.prepare(at, state)
+    }
+
+    /// Writes the step down.
+    fn record(
+        &mut self,
+        at: Moment,
+        observation: &Observation,
+        decision: &Decision,
+    ) -> Result<(), StoreError> {
+        let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
         let acted = |stance: &Stance| !matches!(stance, Stance::Resting);
         let changed = decision
             .services
@@ -303,16 +321,17 @@ impl Steps {
             .cloned()
             .collect();
         let step = Step { observation: observation.clone(), decision: digest(decision), changed };
-        let mut written = journal.append(&Record::Step(Box::new(step)));
-        if at.since(self.synced) >= SYNC_EVERY && written.is_ok() {
-            written = journal.sync();
+        journal.append(&Record::Step(Box::new(step)))?;
+        if at.since(self.synced) >= SYNC_EVERY {
+            journal.sync()?;
             self.synced = at;
         }
-        self.noted(written);
+        Ok(())
     }
 
-    fn noted(&mut self, written: Result<(), crate::store::StoreError>) {
-        match written {
+    /// What could not be written stops the next step.
+    fn noted(&mut self, recorded: Result<(), StoreError>) {
+        match recorded {
             Ok(()) => {
                 if self.unrecorded {
                     tracing::info!("the journal can be written again");

@@ -22,14 +22,14 @@ pub struct StoreError {
 }
 
 fn mend(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space there, or set data_dir to a larger disk"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; make it writable for this user, or set data_dir elsewhere"
-        }
-        _ => "",
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = cause.kind();
+    if [StorageFull, QuotaExceeded].contains(&kind) {
+        "; free space there, or set data_dir to a larger disk"
+    } else if [PermissionDenied, ReadOnlyFilesystem].contains(&kind) {
+        "; make it writable for this user, or set data_dir elsewhere"
+    } else {
+        "; set data_dir to a folder that this user may write"
     }
 }
 

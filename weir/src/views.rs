@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use weir_collectors::endpoints::Discovered;
 use weir_collectors::status::{Kind, Status};
 use weir_dashboard::board::Board;
 use weir_dashboard::view::Time;
@@ -13,6 +14,7 @@ use weir_dashboard::view::mesh::{
 };
 use weir_dashboard::view::service::Mode as ShownMode;
 use weir_engine::goal::{Goal, Indicator, Mode};
+use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::in_force::InForce;
 use weir_policies::problem::Problem;
@@ -34,6 +36,10 @@ pub struct Feeds {
     pub standing: watch::Receiver<Arc<server::Standing>>,
     /// Policies.
     pub policies: watch::Receiver<InForce>,
+    /// Per service, its discovered endpoints.
+    pub discovered: Vec<(ServiceId, watch::Receiver<Arc<Discovered>>)>,
+    /// Whether proxies are answered.
+    pub serves: watch::Receiver<bool>,
 }
 
 impl Feeds {
@@ -41,7 +47,7 @@ impl Feeds {
     pub fn show(&self, board: &Board, now: Moment) {
         let statuses: Vec<Status> = self.statuses.iter().map(|s| s.borrow().clone()).collect();
         let proxies = proxies(&self.proxies.borrow());
-        board.set_health(health(&statuses, &self.standing.borrow(), now));
+        board.set_health(self.health(&statuses, now));
         board.set_sources(statuses.into_iter().map(source).collect());
         board.set_proxies(proxies);
         board.set_policies(policies(&self.policies.borrow()));
@@ -204,28 +210,87 @@ fn problem(problem: &Problem) -> ProblemView {
     }
 }
 
-fn health(statuses: &[Status], standing: &server::Standing, now: Moment) -> HealthView {
+impl Feeds {
+    /// Ready is who answers proxies: what is held back or missing is told, but is no reason to
+    /// send proxies elsewhere.
+    fn health(&self, statuses: &[Status], now: Moment) -> HealthView {
+        let serves = *self.serves.borrow();
+        let checks = vec![
+            check("xds", serves, self.serving(serves)),
+            // Without telemetry Weir holds what was: an explicit mode, not a failure.
+            check("telemetry", true, telemetry(statuses, now)),
+            self.endpoints(),
+            pushes(&self.standing.borrow()),
+        ];
+        HealthView { ready: serves, checks }
+    }
+
+    fn serving(&self, serves: bool) -> String {
+        if serves {
+            return "serving".to_owned();
+        }
+        let unlisted = self.discovered.iter().filter(|(_, found)| !found.borrow().listed);
+        let unlisted = some(unlisted.map(|(service, _)| service.to_string()));
+        format!(
+            "no proxy is answered before the endpoints are known of {unlisted}: \
+             see /api/v1/sources for what is in the way"
+        )
+    }
+
+    fn endpoints(&self) -> CheckView {
+        let withheld = self.discovered.iter().filter_map(|(service, found)| {
+            let found = found.borrow();
+            (found.withheld > 0).then(|| {
+                let (gone, all) = (found.withheld, found.endpoints.len());
+                format!("{gone} of {all} of {service}")
+            })
+        });
+        let withheld = some(withheld);
+        if withheld.is_empty() {
+            return check("endpoints", true, "all sources are believed".to_owned());
+        }
+        let text = format!(
+            "no longer listed but still served: {withheld}; a loss of most endpoints is believed \
+             after 60 s"
+        );
+        check("endpoints", false, text)
+    }
+}
+
+/// The first few, and how many more.
+fn some(names: impl Iterator<Item = String>) -> String {
+    const NAMED_MAX: usize = 3;
+    let names: Vec<String> = names.collect();
+    let listed = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
+
+fn check(name: &str, passes: bool, text: String) -> CheckView {
+    CheckView { name: name.to_owned(), passes, text }
+}
+
+fn telemetry(statuses: &[Status], now: Moment) -> String {
     let telemetry = statuses.iter().filter(|status| status.kind != Kind::Endpoints);
     let fresh = telemetry
         .filter(|s| s.last_success.is_some_and(|at| now.since(at) < FRESH))
         .map(|status| status.name.as_str())
         .collect::<Vec<_>>();
-    let telemetry = if fresh.is_empty() {
+    if fresh.is_empty() {
         "no telemetry yet: everything holds as it is; point a proxy at Weir (weir envoy bootstrap)"
             .to_owned()
     } else {
         format!("fresh from {}", fresh.join(", "))
-    };
+    }
+}
+
+fn pushes(standing: &server::Standing) -> CheckView {
     let withheld = standing.withheld.len() + standing.frozen.len();
-    let pushes = match withheld {
+    let text = match withheld {
         0 => "all that is decided is sent".to_owned(),
         count => format!("{count} held back: see the proxies page"),
     };
-    let checks = vec![
-        CheckView { name: "xds".to_owned(), passes: true, text: "serving".to_owned() },
-        // Without telemetry Weir holds what was: an explicit mode, not a failure.
-        CheckView { name: "telemetry".to_owned(), passes: true, text: telemetry },
-        CheckView { name: "pushes".to_owned(), passes: withheld == 0, text: pushes },
-    ];
-    HealthView { ready: checks.iter().all(|check| check.passes), checks }
+    check("pushes", withheld == 0, text)
 }

@@ -1,6 +1,7 @@
 //! Builds the parts and joins them: the order in which they are called, and nothing else.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,9 +83,17 @@ impl Running {
 const LOOP: &str = "the loop";
 
 /// Binds a socket, or says which setting to change.
-async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} ({setting}): stop what uses it, or set {setting}")
+async fn bind(address: SocketAddr, setting: &str, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| {
+        let hints = [
+            (io::ErrorKind::AddrInUse, "stop what uses it, or "),
+            (io::ErrorKind::AddrNotAvailable, "this machine has no such address: "),
+            (io::ErrorKind::PermissionDenied, "ports below 1024 need more rights: "),
+        ];
+        let first = hints.iter().find(|(kind, _)| *kind == cause.kind()).map_or("", |hint| hint.1);
+        anyhow::anyhow!(
+            "cannot listen on {address}: {cause}; {first}set {setting} or {flag} to another address"
+        )
     })
 }
 
@@ -103,9 +112,9 @@ impl Listeners {
     /// Binds what is configured.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
-            xds: bind(config.xds, "listen.xds").await?,
-            api: bind(config.api, "listen.api").await?,
-            metrics: bind(config.metrics, "listen.metrics").await?,
+            xds: bind(config.xds, "listen.xds", "--listen-xds").await?,
+            api: bind(config.api, "listen.api", "--listen-api").await?,
+            metrics: bind(config.metrics, "listen.metrics", "--listen-metrics").await?,
         })
     }
 }
@@ -126,7 +135,7 @@ pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running>
     }
     let origin = Origin {
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        model: Reference::default().version().to_owned(),
+        model: Reference.version().to_owned(),
     };
     let bounds = Bounds::of_total(config.journal_max);
     let (journal, found) = Journal::open(&config.data_dir.join("journal"), bounds, origin)?;
@@ -189,6 +198,7 @@ impl Assembly {
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
         let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
         let discovered = self.discover(&state);
+        let (serving, serves) = watch::channel(false);
         self.collect(&intake)?;
         self.serve_pages(api, metrics);
         let statuses = std::mem::take(&mut self.statuses);
@@ -197,6 +207,8 @@ impl Assembly {
             proxies: publisher.proxies.clone(),
             standing: publisher.standing.clone(),
             policies: policies.clone(),
+            discovered: discovered.clone(),
+            serves,
         });
         let setup = Setup {
             services: self.config.services.clone(),
@@ -210,6 +222,7 @@ impl Assembly {
             last_good: Some(last_good),
             board: Arc::clone(&self.board),
             publisher,
+            serving,
             clusters,
         };
         self.drive(Steps::new(setup, inputs, outputs, state));

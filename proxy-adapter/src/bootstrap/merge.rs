@@ -61,6 +61,11 @@ struct Merge<'a> {
 
 impl Merge<'_> {
     fn all(&mut self) {
+        if !absent(&self.root, &["apiVersion"]) {
+            let what = "this is a Kubernetes object";
+            let mend = "name the file of Envoy's bootstrap";
+            self.problems.push(Problem::new("apiVersion", what, mend));
+        }
         self.attempt(Self::node);
         self.attempt(Self::admin);
         self.attempt(Self::xds_cluster);

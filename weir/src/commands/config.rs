@@ -34,6 +34,7 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("listen.api", config.api.to_string()),
         ("listen.metrics", config.metrics.to_string()),
         ("data_dir", config.data_dir.display().to_string()),
+        ("journal.max_mib", (config.journal_max >> 20).to_string()),
         ("tick", format!("{:?}", config.tick)),
         ("policies", policies.map_or_else(|| "none".to_owned(), |p| p.display().to_string())),
         ("services", list(config.services.iter().map(|service| service.id.to_string()))),

@@ -243,14 +243,14 @@ services:
   - namespace: demo
     name: shop
     clusters: [{}]
-    endpoints: {{file: {:?}}}
+    endpoints: {{file: {}}}
     write_clusters: true
 sources:
   - push: {{}}
   - scrape: {{targets: [\"http://{admin}\"]}}
 {}",
         clusters.join(", "),
-        demo.endpoints_file(),
+        serde_json::json!(demo.endpoints_file()),
         server.unwrap_or_default(),
     );
     let path = folder.join("weir.yaml");

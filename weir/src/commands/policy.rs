@@ -63,12 +63,11 @@ fn show(
             if !problems.is_empty() {
                 writeln!(anstream::stderr(), "{}", render(problems, colour))?;
             }
-            match summary {
-                Some(summary) => writeln!(anstream::stdout(), "{summary}")?,
-                None => {
-                    let errors = problems.iter().filter(|problem| problem.is_error()).count();
-                    writeln!(anstream::stderr(), "{} found", counted(errors, "mistake"))?;
-                }
+            if let Some(summary) = summary {
+                writeln!(anstream::stdout(), "{summary}")?;
+            } else {
+                let errors = problems.iter().filter(|problem| problem.is_error()).count();
+                writeln!(anstream::stderr(), "{} found", counted(errors, "mistake"))?;
             }
         }
     }

@@ -21,10 +21,11 @@ pub fn run(given: Given, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     log();
-    runtime()?.block_on(async {
-        let mut running = wire::start(config).await?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+        let mut running = wire::start(config).await?;
         tokio::select! {
             error = running.ended() => return Err(error),
             _ = interrupt.recv() => {}
@@ -36,7 +37,10 @@ pub fn run(given: Given, colour: Colour) -> anyhow::Result<u8> {
             _ = interrupt.recv() => anyhow::bail!("stopped at once: the journal may lack its end"),
             _ = terminate.recv() => anyhow::bail!("stopped at once: the journal may lack its end"),
         }
-    })
+    });
+    // Whatever still runs was told to stop and did not: the process does not wait for it.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The runtime of every command that serves.
@@ -46,18 +50,31 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Logs only what is wrong, for a command that shows its progress itself. `WEIR_LOG` filters.
 pub fn log_quietly() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = filter("error");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     logger.with_target(false).init();
 }
 
 /// Logs to standard error: text on a terminal, JSON lines otherwise. `WEIR_LOG` filters.
 pub fn log() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter("info");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         logger.with_target(false).init();
     } else {
         logger.json().flatten_event(true).init();
     }
+}
+
+/// What `WEIR_LOG` asks for. One that cannot be read is said, and is no reason not to run.
+fn filter(default: &str) -> EnvFilter {
+    let Some(asked) = std::env::var_os("WEIR_LOG") else { return EnvFilter::new(default) };
+    EnvFilter::try_new(asked.to_string_lossy()).unwrap_or_else(|cause| {
+        anstream::eprintln!(
+            "warning: WEIR_LOG={} is no filter: {cause}; write info, debug or weir=debug; \
+             {default} is used",
+            asked.display()
+        );
+        EnvFilter::new(default)
+    })
 }

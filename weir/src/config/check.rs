@@ -109,7 +109,11 @@ pub(super) fn config(
     };
     let mut origins = std::collections::BTreeMap::new();
     let here = || Origin::File(path.to_owned());
+    let written = |is: bool| if is { here() } else { Origin::Default };
     let mut settle = |name: &'static str, origin: Origin| drop(origins.insert(name, origin));
+    settle("sources", written(!file.sources.is_empty()));
+    settle("services", written(!file.services.is_empty()));
+    settle("journal.max_mib", written(file.journal.max_mib.is_some()));
     let sources = sources(file.sources, &mut check);
     let counts = counts(&sources);
     let mut address =
@@ -135,10 +139,8 @@ pub(super) fn config(
         .or_else(|| file.policies.map(|dir| (folder.join(dir), here())))
         .map_or((None, Origin::Default), |(dir, origin)| (Some(dir), origin));
     settle("policies", origin);
-    let written = file.tick.is_some();
     let from_file = check.duration(file.tick.as_ref(), "tick", Duration::from_secs(1));
-    let (tick, origin) =
-        given.tick.unwrap_or((from_file, if written { here() } else { Origin::Default }));
+    let (tick, origin) = given.tick.unwrap_or((from_file, written(file.tick.is_some())));
     settle("tick", origin);
     if !(TICK_MIN..=TICK_MAX).contains(&tick) {
         let span = file.tick.as_ref().map_or(Span { start: 0, end: 0 }, |tick| tick.span);
@@ -236,7 +238,7 @@ fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<
     }
     let form = match entry.balancer {
         _ if entry.write_clusters => ClusterForm::native(),
-        Some(balancer) => form(balancer.value, field, check),
+        Some(balancer) => form(&balancer.value, field, check),
         None => ClusterForm { locality_weighted: false, ..ClusterForm::native() },
     };
     let endpoints = endpoints(&entry.endpoints, field, check);
@@ -277,7 +279,7 @@ fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) 
     }
 }
 
-fn form(balancer: file::Balancer, field: &str, check: &mut Check<'_>) -> ClusterForm {
+fn form(balancer: &file::Balancer, field: &str, check: &mut Check<'_>) -> ClusterForm {
     let policy = match balancer.policy.as_ref().map(|policy| policy.value.as_str()) {
         None | Some("LEAST_REQUEST") => BalancerPolicy::LeastRequest,
         Some("ROUND_ROBIN") => BalancerPolicy::RoundRobin,

@@ -184,14 +184,14 @@ impl Journal {
         let (segment, mut reader) = match Reader::open(&bytes) {
             Ok(opened) => opened,
             Err(damage) => {
-                return Ok(Found { last: None, cut: Some(self.set_aside(path, &damage)?) });
+                return Ok(Found { last: None, cut: Some(set_aside(path, &damage)?) });
             }
         };
         self.link = segment.link;
         let mut found = Found::default();
-        while let Some(record) = reader.next() {
+        for record in reader.by_ref() {
             match record {
-                Ok(record) => found.last = moment(&record).or(found.last),
+                Ok(record) => found.last = Some(moment(&record)),
                 Err(damage) => {
                     let whole = damage.whole_until() as u64;
                     let file = File::options().write(true).open(path);
@@ -203,19 +203,19 @@ impl Journal {
         self.link = reader.link();
         Ok(found)
     }
-
-    /// Keeps a file that is no journal out of the way without losing it.
-    fn set_aside(&self, path: &Path, damage: &Damage) -> Result<String, StoreError> {
-        let aside = path.with_extension("unreadable");
-        doing("rename", path, fs::rename(path, &aside))?;
-        Ok(format!("{}: {damage}; kept as {}", path.display(), aside.display()))
-    }
 }
 
-fn moment(record: &Record) -> Option<Moment> {
+/// Keeps a file that is no journal out of the way without losing it.
+fn set_aside(path: &Path, damage: &Damage) -> Result<String, StoreError> {
+    let aside = path.with_extension("unreadable");
+    doing("rename", path, fs::rename(path, &aside))?;
+    Ok(format!("{}: {damage}; kept as {}", path.display(), aside.display()))
+}
+
+fn moment(record: &Record) -> Moment {
     match record {
-        Record::Opened { at, .. } | Record::Closed { at } => Some(*at),
-        Record::Step(step) => Some(step.observation.at),
+        Record::Opened { at, .. } | Record::Closed { at } => *at,
+        Record::Step(step) => step.observation.at,
     }
 }
 
