@@ -141,8 +141,13 @@ impl Board {
     pub fn set_sources(&self, sources: Vec<SourceView>) {
         let mut writer = self.write();
         if *writer.next.sources != *sources {
-            let failing = sources.iter().filter(|source| source.error.is_some()).count();
-            writer.announce(Topic::Sources, &Count { total: sources.len(), failing });
+            let lasting = |sources: &[SourceView]| -> Vec<_> {
+                sources.iter().map(SourceView::lasting).collect()
+            };
+            if lasting(&sources) != lasting(&writer.next.sources) {
+                let failing = sources.iter().filter(|source| source.error.is_some()).count();
+                writer.announce(Topic::Sources, &Count { total: sources.len(), failing });
+            }
             self.metrics.sources(&sources);
             writer.next.sources = sources.into();
             self.publish(&writer);
@@ -153,8 +158,13 @@ impl Board {
     pub fn set_proxies(&self, proxies: Vec<ProxyView>) {
         let mut writer = self.write();
         if *writer.next.proxies != *proxies {
-            let failing = proxies.iter().filter(|proxy| proxy.refuses()).count();
-            writer.announce(Topic::Proxies, &Count { total: proxies.len(), failing });
+            let lasting = |proxies: &[ProxyView]| -> Vec<_> {
+                proxies.iter().map(ProxyView::lasting).collect()
+            };
+            if lasting(&proxies) != lasting(&writer.next.proxies) {
+                let failing = proxies.iter().filter(|proxy| proxy.refuses()).count();
+                writer.announce(Topic::Proxies, &Count { total: proxies.len(), failing });
+            }
             self.metrics.proxies(&proxies);
             writer.next.proxies = proxies.into();
             self.publish(&writer);

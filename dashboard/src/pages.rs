@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use weir_engine::names::ServiceId;
 
 use crate::api::RangeName;
 use crate::board::Snapshot;
@@ -151,7 +152,9 @@ async fn decision_page(
     let snapshot = shared.web.board.read();
     or_page((|| {
         let detail = crate::api::find_decision(&snapshot, &id)?;
-        let frame = frame(&shared, &snapshot, "decision");
+        let (namespace, name) = (&detail.decision.namespace, &detail.decision.name);
+        let about = ServiceId::new(namespace, name);
+        let frame = Frame::about(&snapshot, shared.now(), "decision", Some(&about));
         page(&headers, &decision::DecisionPage::of(&snapshot, detail, frame))
     })())
 }

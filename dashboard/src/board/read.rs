@@ -15,7 +15,7 @@ use super::track::{COARSE, Column, FINE, Scale};
 use super::{Record, Snapshot, words};
 use crate::view::decision::{DecisionDetail, DecisionId, EffectView};
 use crate::view::health::HealthView;
-use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, Sync};
+use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
 use crate::view::service::{
     EndpointCounts, EndpointView, ObjectiveView, ServiceDetail, ServiceSummary, TrafficView,
 };
@@ -27,8 +27,11 @@ const RECENT: Duration = Duration::from_secs(10);
 /// A source that answers this seldom is stale rather than slow.
 const RECENT_COLUMNS: usize = 120;
 
-/// The effect of a decision is measured over half a minute before and after it.
-const EFFECT: Duration = Duration::from_secs(30);
+/// A decision's effect is measured against the last seconds before it: a fault is seldom older.
+const BEFORE: Duration = Duration::from_secs(5);
+
+/// And over these after it: long enough for proxies to act, too short for the next decision.
+const AFTER: Duration = Duration::from_secs(15);
 
 /// Decisions on a service's page.
 const DECISIONS_OF_SERVICE: usize = 50;
@@ -338,25 +341,24 @@ impl<'a> Service<'a> {
         Matrix::of(self.columns(range), self.at, range.scale())
     }
 
-    /// What was measured half a minute before and after a moment.
+    /// What was measured shortly before and after a moment.
     fn effect(&self, decided: Moment) -> Option<EffectView> {
-        if self.at.since(decided) < EFFECT {
+        let ago = self.at.since(decided);
+        if ago < AFTER {
             return None;
         }
-        let columns = if self.at.since(decided) + EFFECT < FINE.step * 300 {
-            &self.record.fine
-        } else {
-            &self.record.coarse
-        };
+        let reach = FINE.step * u32::try_from(FINE.columns).unwrap_or(u32::MAX);
+        let columns = if ago + BEFORE < reach { &self.record.fine } else { &self.record.coarse };
         let oldest = columns.iter().next()?.1.at;
         if oldest > decided {
             return None;
         }
         let (mut before, mut after) = ((0, 0), (0, 0));
         for (_, column) in columns.iter() {
-            let side = if column.at < decided && decided.since(column.at) <= EFFECT {
+            // What is seen in the step of a decision was sent before it.
+            let side = if column.at <= decided && decided.since(column.at) < BEFORE {
                 &mut before
-            } else if column.at >= decided && column.at.since(decided) < EFFECT {
+            } else if column.at > decided && column.at.since(decided) <= AFTER {
                 &mut after
             } else {
                 continue;
@@ -364,10 +366,12 @@ impl<'a> Service<'a> {
             let (requests, errors) = column.sums().unwrap_or_default();
             *side = (side.0 + requests, side.1 + errors);
         }
+        let seconds = |side: Duration| u32::try_from(side.as_secs()).unwrap_or(u32::MAX);
         Some(EffectView {
-            seconds: u32::try_from(EFFECT.as_secs()).unwrap_or(u32::MAX),
+            seconds_before: seconds(BEFORE),
             requests_before: before.0,
             error_ratio_before: ratio(before.1, before.0),
+            seconds_after: seconds(AFTER),
             requests_after: after.0,
             error_ratio_after: ratio(after.1, after.0),
         })
@@ -395,6 +399,21 @@ impl ProxyView {
     /// Whether its last answer to any type was a refusal.
     pub fn refuses(&self) -> bool {
         self.types.iter().any(|subscription| subscription.sync == Sync::Refused)
+    }
+
+    /// Without what changes all the time.
+    pub(super) fn lasting(&self) -> Self {
+        let types = self.types.iter().cloned();
+        let types = types.map(|kind| SubscriptionView { sent: None, lag_ms: None, ..kind });
+        Self { last_seen: None, types: types.collect(), ..self.clone() }
+    }
+}
+
+impl SourceView {
+    /// Without what changes all the time.
+    pub(super) fn lasting(&self) -> Self {
+        let last_success = self.last_success.map(|_| Time::default());
+        Self { last_success, delivered: 0, dropped: 0, ..self.clone() }
     }
 }
 

@@ -163,10 +163,24 @@ fn counts_of_a_slow_source_cover_the_columns_that_they_were_collected_in() {
 }
 
 #[test]
-fn lists_that_do_not_change_are_not_announced() {
+fn lists_are_announced_when_something_lasting_changes() {
     let board = Board::new(Moment::default());
-    board.set_proxies(vec![ProxyView::default()]);
-    let before = board.read().events.next();
-    board.set_proxies(vec![ProxyView::default()]);
-    assert_eq!(board.read().events.next(), before);
+    let events = || board.read().events.next();
+    let seen = |second: u64| ProxyView {
+        last_seen: Some(Time(Moment::from_millis(second * 1_000))),
+        ..ProxyView::default()
+    };
+    board.set_proxies(vec![seen(1)]);
+    assert_eq!(events(), 1);
+    board.set_proxies(vec![seen(2)]);
+    assert_eq!(events(), 1, "that it is still there is no news");
+    assert_eq!(board.read().proxies[0], seen(2), "but it is shown");
+    board.set_proxies(vec![ProxyView { connected: true, ..seen(3) }]);
+    assert_eq!(events(), 2);
+    let delivered = |delivered| SourceView { delivered, ..SourceView::default() };
+    board.set_sources(vec![delivered(1)]);
+    board.set_sources(vec![delivered(2)]);
+    assert_eq!(events(), 3);
+    board.set_sources(vec![SourceView { error: Some("no".into()), ..delivered(3) }]);
+    assert_eq!(events(), 4);
 }

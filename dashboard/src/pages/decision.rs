@@ -86,7 +86,8 @@ struct InputCells {
 }
 
 struct Effect {
-    seconds: u32,
+    seconds_before: u32,
+    seconds_after: u32,
     before: String,
     after: String,
     requests_before: String,
@@ -127,7 +128,8 @@ impl DecisionPage {
             inputs_left_out: detail.inputs.rows_left_out,
             bounds: bounds.collect(),
             effect: detail.effect.map(|effect| Effect {
-                seconds: effect.seconds,
+                seconds_before: effect.seconds_before,
+                seconds_after: effect.seconds_after,
                 before: percent_or_unknown(effect.error_ratio_before),
                 after: percent_or_unknown(effect.error_ratio_after),
                 requests_before: grouped(effect.requests_before),

@@ -160,7 +160,7 @@ pub struct DecisionDetail {
     pub sent: Vec<SentView>,
     /// What proxies answered.
     pub answers: AnswersView,
-    /// What was measured afterwards; absent until half a minute has passed.
+    /// What was measured afterwards; absent until enough has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<EffectView>,
 }
@@ -330,17 +330,19 @@ pub struct RefusalView {
     pub text: String,
 }
 
-/// The service half a minute before and after a decision.
+/// The service shortly before and after a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectView {
-    /// Over how many seconds each side was measured.
-    pub seconds: u32,
+    /// Over how many seconds before it was measured.
+    pub seconds_before: u32,
     /// Requests before.
     pub requests_before: u64,
     /// Part that failed before, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_ratio_before: Option<f64>,
+    /// Over how many seconds after it was measured.
+    pub seconds_after: u32,
     /// Requests after.
     pub requests_after: u64,
     /// Part that failed after, 0 to 1.

@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 ///
-/// None at present: an accept that fails is logged and tried again.
+/// None yet: an accept that fails is logged and tried again, since what is exhausted comes back.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

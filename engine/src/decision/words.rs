@@ -30,7 +30,7 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
     let out: Vec<_> = decision.endpoints.iter().filter(|endpoint| endpoint.is_ejected()).collect();
     if !out.is_empty() {
         text += &format!("; {} of {} endpoints out: ", out.len(), decision.endpoints.len());
-        text += &listed(&out, |endpoint| format!("{} ({})", endpoint.address, endpoint.reason));
+        text += &listed(&out, |endpoint| format!("{}, {}", endpoint.address, endpoint.reason));
     } else if decision.stance == Stance::Steering {
         text += &shifted(decision);
     }
@@ -51,10 +51,10 @@ fn shifted(decision: &ServiceDecision) -> String {
 
 fn listed(endpoints: &[&EndpointDecision], text: impl Fn(&EndpointDecision) -> String) -> String {
     let named: Vec<_> = endpoints.iter().take(NAMED_MAX).map(|endpoint| text(endpoint)).collect();
-    let joined = named.join(", ");
+    let joined = named.join("; ");
     match endpoints.len().saturating_sub(NAMED_MAX) {
         0 => joined,
-        more => format!("{joined} and {more} more"),
+        more => format!("{joined}; and {more} more"),
     }
 }
 

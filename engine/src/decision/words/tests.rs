@@ -155,7 +155,7 @@ fn a_summary_names_who_is_out_and_why() {
     ];
     check(
         service(Mode::Enforce, Stance::Steering, endpoints).summary(),
-        "demo/shop: steering; 1 of 2 endpoints out: a:1 (36 of 118 requests failed (at least 22 %, limit 1.0 %))",
+        "demo/shop: steering; 1 of 2 endpoints out: a:1, 36 of 118 requests failed (at least 22 %, limit 1.0 %)",
     );
 }
 
@@ -166,7 +166,7 @@ fn a_summary_of_many_names_the_first_and_counts_the_rest() {
         .map(|address| endpoint(address, ejected(1), Reason::Unknown))
         .collect();
     let text = service(Mode::Enforce, Stance::Steering, endpoints).summary();
-    assert!(text.ends_with(" and 2 more"), "{text}");
+    assert!(text.ends_with("; and 2 more"), "{text}");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_summary_names_the_lightest_endpoint_first() {
     lighter.weight = 0.1;
     check(
         service(Mode::Observe, Stance::Steering, vec![light, lighter]).summary(),
-        "demo/shop: would steer; lighter than an equal share: c:1 at 0.10 x, b:1 at 0.25 x",
+        "demo/shop: would steer; lighter than an equal share: c:1 at 0.10 x; b:1 at 0.25 x",
     );
 }
 
