@@ -17,6 +17,7 @@ pub use bootstrap::cluster_name;
 pub use script::{Scene, Stage, Timing, script};
 
 use crate::backends::{Backend, Service};
+use crate::descriptors;
 use crate::envoy::{Admin, AdminError};
 use crate::load::{Live, Load, Segment, SideLive, Summary, Tally};
 use membership::Membership;
@@ -45,6 +46,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(2);
 /// list takes a moment to reach the proxies. At most a third of the pause.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Connections that this process holds at the demo's rate: about 2,000 at rest, twice that while
+/// many requests wait for their timeout.
+const DESCRIPTORS: u64 = 4096;
+
 /// Who governs the governed side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Governor {
@@ -65,6 +70,15 @@ pub enum DemoError {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// This process may have too few connections.
+    #[error(
+        "the demo needs {DESCRIPTORS} open files and connections, and the limit is {limit}; \
+         raise the hard limit (`ulimit -Hn`) and start it again"
+    )]
+    Descriptors {
+        /// The limit.
+        limit: u64,
     },
     /// A list of endpoints could not be written.
     #[error("the endpoints of the demo could not be written: {path}")]
@@ -161,8 +175,14 @@ pub struct Run {
 }
 
 impl Demo {
-    /// Starts the backends and writes the lists of endpoints under `directory`.
+    /// Starts the backends and writes the lists of endpoints under `directory`. Raises this
+    /// process's limit of open files, which Envoy inherits, to what both will need.
     pub fn start(directory: &Path, governor: Governor) -> Result<Demo, DemoError> {
+        // Where it cannot be raised, what it is decides.
+        let limit = descriptors::raise().unwrap_or_else(|_| descriptors::limit());
+        if limit < DESCRIPTORS {
+            return Err(DemoError::Descriptors { limit });
+        }
         let governed = match governor {
             Governor::Weir => Membership::file(directory, "governed"),
             Governor::Nobody => Membership::assignment(directory, "governed"),

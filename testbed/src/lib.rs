@@ -8,6 +8,7 @@ pub mod draws;
 pub mod backends;
 pub mod load;
 pub mod ports;
+pub mod descriptors;
 pub mod child;
 pub mod envoy;
 pub mod required;
