@@ -1,10 +1,10 @@
 // Keeps a page as its server would render it now: an event says that something changed, the page
 // is fetched again and only what differs is replaced. Without this file every page still works.
 
-const REFRESH_MS = 1000;
+const REFRESH_MS = 1000, RETRY_MS = 5000;
 const topics = document.body.dataset.topics;
 const live = document.getElementById("live");
-let stream, timer, last = 0, lastEventId = "";
+let stream, timer, next = 0, busy = false, again = false, lastEventId = "";
 
 /** Makes `old` look like `fresh` with as few changes as possible: focus and scrolling stay. */
 function morph(old, fresh) {
@@ -41,9 +41,24 @@ function preload(page) {
   return Promise.all(pictures);
 }
 
+/** Brings the page up to date; what changes meanwhile is brought in afterwards. */
 async function refresh() {
-  last = Date.now();
+  clearTimeout(timer);
   timer = undefined;
+  busy = true;
+  const begun = Date.now();
+  try {
+    await renew();
+  } finally {
+    busy = false;
+    // A page that takes long to make is asked for less often: a tenth of the time at most.
+    next = Date.now() + Math.max(REFRESH_MS, 9 * (Date.now() - begun));
+    if (again) schedule();
+    again = false;
+  }
+}
+
+async function renew() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
   if (!answer?.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -55,10 +70,15 @@ async function refresh() {
   document.title = page.title;
 }
 
-/** At most one refresh a second, however many events arrive. */
+/** At most one refresh a second and never two at once, however many events arrive. */
+function schedule() {
+  timer ??= setTimeout(refresh, Math.max(0, next - Date.now()));
+}
+
 function changed(event) {
   lastEventId = event.lastEventId || lastEventId;
-  timer ??= setTimeout(refresh, Math.max(0, last + REFRESH_MS - Date.now()));
+  if (busy) again = true;
+  else schedule();
 }
 
 function connect() {
@@ -66,8 +86,16 @@ function connect() {
   if (lastEventId) query.set("last_event_id", lastEventId);
   stream = new EventSource(`/api/v1/events?${query}`);
   stream.addEventListener("open", () => { live.textContent = "Live."; });
-  stream.addEventListener("error", () => { live.textContent = "Connection lost; trying again."; });
-  for (const topic of [...topics.split(","), "gone"]) stream.addEventListener(topic, changed);
+  stream.addEventListener("error", () => {
+    live.textContent = "Connection lost; trying again.";
+    // A browser gives up after a refusal, as of one stream too many.
+    if (stream?.readyState === EventSource.CLOSED) {
+      stream = undefined;
+      setTimeout(follow, RETRY_MS);
+    }
+  });
+  // "open" as well: something may have happened since the page was made.
+  for (const topic of [...topics.split(","), "open", "gone"]) stream.addEventListener(topic, changed);
 }
 
 // A hidden page needs no stream, and browsers allow few connections to one host.
@@ -86,7 +114,9 @@ document.addEventListener("click", (event) => {
   if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
   history.replaceState(null, "", link.href);
-  refresh();
+  next = 0;
+  if (busy) again = true;
+  else refresh();
 });
 
 // Under the pointer, the heat map says whose cell it is and what is in it.
