@@ -5,3 +5,4 @@ mod bootstrap;
 mod validate;
 mod prometheus;
 mod docs;
+mod browser;
