@@ -57,26 +57,39 @@ struct Case {
     times: u32,
 }
 
+/// The last two versions of a resource that nodes took. Two, since most of a fleet may have taken
+/// the one that the others refuse.
+#[derive(Debug)]
+struct Taken {
+    last: Arc<Resource>,
+    before: Option<Arc<Resource>>,
+}
+
 /// The fleet's memory of refusals.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    good: BTreeMap<(TypeUrl, Arc<str>), Arc<Resource>>,
+    taken: BTreeMap<(TypeUrl, Arc<str>), Taken>,
     bad: VecDeque<(TypeUrl, Version)>,
     cases: BTreeMap<Subject, Case>,
 }
 
 impl Refusals {
-    /// A node took this.
+    /// A node took this. That others refused it lately still counts; but how often the service
+    /// stood still before does no longer, if it does not now.
     pub(super) fn taken(&mut self, kind: TypeUrl, resource: &Arc<Resource>, now: Moment) {
         let key = (kind, resource.name.clone());
-        let known = self.good.get(&key).is_some_and(|good| good.version == resource.version);
-        if known {
-            return;
-        }
-        self.good.insert(key, resource.clone());
-        let subject = subject(kind, resource);
-        if self.cases.get(&subject).is_some_and(|case| !case.is_frozen(now)) {
-            self.cases.remove(&subject);
+        let case = self.cases.get_mut(&subject(kind, resource));
+        let frozen = case.as_ref().is_some_and(|case| case.is_frozen(now));
+        let last = self.taken.remove(&key);
+        let known = last.as_ref().is_some_and(|taken| taken.last.version == resource.version);
+        // What a service stands still at must not change because a node takes it again.
+        let taken = match last {
+            Some(taken) if known || frozen => taken,
+            last => Taken { last: resource.clone(), before: last.map(|taken| taken.last) },
+        };
+        self.taken.insert(key, taken);
+        if let (false, false, Some(case)) = (known, frozen, case) {
+            case.times = 0;
         }
     }
 
@@ -112,9 +125,10 @@ impl Refusals {
         newly_bad || newly_frozen
     }
 
-    /// What some node last took under this name.
+    /// What some node last took under this name, and the fleet did not refuse.
     pub(super) fn good(&self, kind: TypeUrl, name: &Arc<str>) -> Option<&Arc<Resource>> {
-        self.good.get(&(kind, name.clone()))
+        let Taken { last, before } = self.taken.get(&(kind, name.clone()))?;
+        [Some(last), before.as_ref()].into_iter().flatten().find(|one| !self.is_bad(kind, one))
     }
 
     /// The snapshot without what was refused: the last good resource in its place, or none.
@@ -126,7 +140,7 @@ impl Refusals {
         for (kind, named) in &wanted.types {
             for (name, resource) in named.iter().filter(|(_, one)| self.is_held(*kind, one, now)) {
                 let named = Arc::make_mut(&mut allowed).types.entry(*kind).or_default();
-                match self.good(*kind, name).filter(|good| !self.is_bad(*kind, good)) {
+                match self.good(*kind, name) {
                     Some(good) => named.insert(resource.name.clone(), good.clone()),
                     None => named.remove(name),
                 };
@@ -153,7 +167,7 @@ impl Refusals {
         let in_types = |kind: &TypeUrl, name: &Arc<str>| {
             wanted.types.get(kind).is_some_and(|named| named.contains_key(name))
         };
-        self.good.retain(|(kind, name), _| in_types(kind, name));
+        self.taken.retain(|(kind, name), _| in_types(kind, name));
         self.cases.retain(|subject, case| case.is_frozen(now) || subjects.contains(subject));
     }
 
@@ -299,6 +313,22 @@ mod tests {
         assert!(!refusals.refused((TypeUrl::Endpoints, &bad), &"n2".into(), "no", (2, later)));
     }
 
+    /// Most of a fleet takes what two nodes refuse, before, between and after their refusals.
+    #[test]
+    fn that_others_take_it_does_not_make_it_good() {
+        let mut refusals = Refusals::default();
+        let (good, bad) = (resource("a", 1), resource("a", 2));
+        refusals.taken(TypeUrl::Endpoints, &good, NOW);
+        for node in ["n1", "n2"] {
+            refusals.taken(TypeUrl::Endpoints, &bad, NOW);
+            refusals.refused((TypeUrl::Endpoints, &bad), &node.into(), "no", (200, NOW));
+            refusals.taken(TypeUrl::Endpoints, &good, NOW);
+        }
+        refusals.taken(TypeUrl::Endpoints, &bad, NOW);
+        assert_eq!(refusals.frozen(NOW).len(), 1);
+        assert_eq!(refusals.apply(&snapshot(&[resource("a", 3)]), NOW), snapshot(&[good]));
+    }
+
     #[test]
     fn what_was_never_taken_is_left_out() {
         let mut refusals = Refusals::default();
@@ -317,6 +347,6 @@ mod tests {
         assert_eq!(refusals.frozen(NOW).len(), 1, "still standing");
         let later = NOW.plus(Duration::from_mins(2));
         refusals.prune(&Snapshot::default(), later);
-        assert!(refusals.good.is_empty() && refusals.cases.is_empty());
+        assert!(refusals.taken.is_empty() && refusals.cases.is_empty());
     }
 }
