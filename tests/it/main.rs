@@ -6,3 +6,5 @@ mod validate;
 mod prometheus;
 mod docs;
 mod browser;
+mod flow;
+mod cli;

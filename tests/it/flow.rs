@@ -1,0 +1,10 @@
+//! Whole behaviours, as a user meets them: the real binary, a real Envoy, real requests.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod ejection;
+mod endpoints;
+mod policy;
+mod profiles;
+mod refusal;
+mod restart;
+mod silence;
