@@ -23,6 +23,26 @@ const RISES_IN: f64 = 3_600.0;
 /// An endpoint is credited with at most so many times the workers of its peers.
 const MORE_THAN_PEERS: f64 = 1.3;
 
+/// How far marks go in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    follows: f64,
+    rises: f64,
+    keeps: f64,
+}
+
+impl Pace {
+    /// Of a step so long.
+    pub(crate) fn of(elapsed: Duration) -> Self {
+        let seconds = elapsed.as_secs_f64();
+        Self {
+            follows: 1.0 - libm::exp(-seconds / FOLLOWS_IN),
+            rises: seconds / RISES_IN,
+            keeps: libm::exp(-seconds / FADES_IN),
+        }
+    }
+}
+
 /// What is remembered of an endpoint's throughput and knee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Knee {
@@ -38,40 +58,28 @@ pub(crate) struct Knee {
 
 impl Knee {
     /// Takes in requests per second.
-    pub(crate) fn see_rate(&mut self, rate: f64, elapsed: Duration) {
+    pub(crate) fn see_rate(&mut self, rate: f64, pace: Pace) {
         if !rate.is_finite() || rate < 0.0 {
             return;
         }
-        let seconds = elapsed.as_secs_f64();
-        let smooth = self.rate.map_or(rate, |old| towards(old, rate, seconds / FOLLOWS_IN));
+        let smooth = self.rate.map_or(rate, |old| old + pace.follows * (rate - old));
         self.rate = Some(smooth);
-        self.sustained = faded(self.sustained, seconds).max(smooth);
+        self.sustained = (self.sustained * pace.keeps).max(smooth);
     }
 
-    /// Takes in a mean latency in milliseconds and the throughput that it was seen at. Returns
-    /// the most workers that were surely busy.
-    pub(crate) fn see_latency(&mut self, ms: f64, rate: f64, elapsed: Duration) -> f64 {
-        let seconds = elapsed.as_secs_f64();
+    /// Takes in a mean latency in milliseconds and the throughput that it was seen at.
+    pub(crate) fn see_latency(&mut self, ms: f64, rate: f64, pace: Pace) {
         let ln = libm::log(ms);
         if ln.is_finite() && rate.is_finite() {
             let (smooth, lowest) = self.latency.map_or((ln, ln), |(old, lowest)| {
-                let smooth = towards(old, ln, seconds / FOLLOWS_IN);
-                (smooth, (lowest + seconds / RISES_IN).min(smooth))
+                let smooth = old + pace.follows * (ln - old);
+                (smooth, (lowest + pace.rises).min(smooth))
             });
             self.latency = Some((smooth, lowest));
             let rate = rate.min(self.rate.unwrap_or(rate)).max(0.0);
-            self.busy = faded(self.busy, seconds).max(rate * libm::exp(lowest) / 1_000.0);
+            self.busy = (self.busy * pace.keeps).max(rate * libm::exp(lowest) / 1_000.0);
         }
-        self.busy
     }
-}
-
-fn towards(old: f64, new: f64, time_constants: f64) -> f64 {
-    old + (1.0 - libm::exp(-time_constants)) * (new - old)
-}
-
-fn faded(mark: f64, seconds: f64) -> f64 {
-    mark * libm::exp(-seconds / FADES_IN)
 }
 
 /// How many workers to reckon with: as many as the median peer had busy, and little more where more
@@ -87,15 +95,17 @@ mod tests {
     use crate::queue::Queue;
     use proptest::prelude::*;
 
-    const STEP: Duration = Duration::from_secs(1);
+    fn step() -> Pace {
+        Pace::of(Duration::from_secs(1))
+    }
 
     /// What an endpoint of `workers` and 40 ms shows at a utilization.
     fn watch(knee: &mut Knee, workers: f64, utilization: f64, seconds: u32) {
         let rate = utilization * workers / 0.04;
         let ms = 1_000.0 * Queue::of(workers).inside(utilization) / rate;
         for _ in 0..seconds {
-            knee.see_rate(rate, STEP);
-            knee.see_latency(ms, rate, STEP);
+            knee.see_rate(rate, step());
+            knee.see_latency(ms, rate, step());
         }
     }
 
@@ -116,8 +126,8 @@ mod tests {
         #[test]
         fn any_number_leaves_finite_marks(ms in any::<f64>(), rate in any::<f64>()) {
             let mut knee = Knee::default();
-            knee.see_rate(rate, STEP);
-            knee.see_latency(ms, rate, STEP);
+            knee.see_rate(rate, step());
+            knee.see_latency(ms, rate, step());
             prop_assert!(knee.sustained.is_finite() && knee.busy >= 0.0 && !knee.busy.is_nan());
             prop_assert!(learned(knee.busy, 0.0) >= 1.0);
         }
@@ -146,7 +156,7 @@ mod tests {
         watch(&mut knee, 8.0, 0.5, 30);
         let before = knee.busy;
         for _ in 0..30 {
-            knee.see_latency(4_000.0, 20.0, STEP);
+            knee.see_latency(4_000.0, 20.0, step());
         }
         assert!(knee.busy <= before);
     }

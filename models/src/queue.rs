@@ -15,8 +15,8 @@ const UTILIZATION_MOST: f64 = 1.0 - 1e-9;
 /// Newton's steps. Starting above the root of a convex function it needs four or five.
 const STEPS_MAX: u32 = 8;
 
-/// A step this small is the last: Newton squares the error, so it leaves about 1e-10.
-const CLOSE: f64 = 1e-5;
+/// A step this small is the last: Newton squares the error, so it leaves less than 1e-6.
+const CLOSE: f64 = 5e-4;
 
 /// More workers than any endpoint has: keeps powers finite whatever is declared.
 const WORKERS_MOST: f64 = 1e6;

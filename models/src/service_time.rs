@@ -86,6 +86,30 @@ pub(crate) fn estimate(seen: Seen, queue: Queue) -> Option<Estimate> {
     })
 }
 
+/// How far means go in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    seconds: f64,
+    /// Of a mean that is no longer young, and of its long run.
+    mature: (f64, f64),
+}
+
+impl Pace {
+    /// Of a step so long.
+    pub(crate) fn of(elapsed: Duration) -> Self {
+        let seconds = elapsed.as_secs_f64();
+        Self { seconds, mature: (share_of(seconds, FOLLOWS_IN), share_of(seconds, LONG)) }
+    }
+
+    /// Of means that are so old: a young mean is a plain average.
+    fn at(self, age: f64) -> (f64, f64) {
+        let young = |constant: f64, mature: f64| {
+            if age < constant { share_of(self.seconds, age) } else { mature }
+        };
+        (young(FOLLOWS_IN, self.mature.0), young(LONG, self.mature.1))
+    }
+}
+
 /// A service time followed over time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Filter {
@@ -110,28 +134,28 @@ impl Filter {
 
     /// Takes in another look; returns by how many ordinary deviations it surprised.
     /// `spread` is how much wider than ordinary the service's requests spread.
-    pub(crate) fn follow(&mut self, look: Estimate, spread: f64, elapsed: Duration) -> f64 {
+    pub(crate) fn follow(&mut self, look: Estimate, spread: f64, pace: Pace) -> f64 {
         let noise = look.noise * spread;
         let off = look.ln_ms - self.mean;
         let z = off / noise;
         let beyond = i8::from(z > CHANGED_TWICE) - i8::from(z < -CHANGED_TWICE);
         let twice = beyond != 0 && beyond == self.surprise;
         self.surprise = beyond;
-        let seconds = elapsed.as_secs_f64();
-        self.age = (self.age + seconds).min(LONG);
+        self.age = (self.age + pace.seconds).min(LONG);
+        let (ordinary, long) = pace.at(self.age);
         let gain = if z > CHANGED_AT_ONCE || twice && z > 0.0 {
             GAIN_SLOWER
         } else if twice {
             GAIN_FASTER
         } else {
-            share_of(seconds, FOLLOWS_IN.min(self.age))
+            ordinary
         };
         self.mean += gain * off;
         // Looks that pool the same windows repeat each other's noise.
         let repeated = 1.0 + (look.windows - 1.0) * (1.0 - gain);
         let rest = 1.0 - gain;
         self.variance = rest * rest * self.variance + gain * gain * noise * noise * repeated;
-        self.long += share_of(seconds, LONG.min(self.age)) * (self.mean - self.long);
+        self.long += long * (self.mean - self.long);
         off / look.noise
     }
 
@@ -141,7 +165,7 @@ impl Filter {
     }
 }
 
-/// What a step of `seconds` weighs against a time constant; a young mean is a plain average.
+/// What a step of `seconds` weighs against a time constant.
 fn share_of(seconds: f64, constant: f64) -> f64 {
     if constant > 0.0 { 1.0 - libm::exp(-seconds / constant) } else { 1.0 }
 }
@@ -153,7 +177,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STEP: Duration = Duration::from_secs(1);
+    fn step() -> Pace {
+        Pace::of(Duration::from_secs(1))
+    }
 
     fn look(ms: f64, requests: f64) -> Estimate {
         let noise = NOISE / requests.sqrt();
@@ -184,12 +210,12 @@ mod tests {
     #[test]
     fn ten_times_slower_is_seen_at_once_and_noise_is_not() {
         let mut filter = Filter::start(look(40.0, 100.0), 1.0);
-        filter.follow(look(40.0 * 1.2, 100.0), 1.0, STEP);
+        filter.follow(look(40.0 * 1.2, 100.0), 1.0, step());
         for _ in 0..10 {
-            filter.follow(look(40.0, 100.0), 1.0, STEP);
+            filter.follow(look(40.0, 100.0), 1.0, step());
         }
         assert!((libm::exp(filter.mean) / 40.0 - 1.0).abs() < 0.1);
-        filter.follow(look(400.0, 100.0), 1.0, STEP);
+        filter.follow(look(400.0, 100.0), 1.0, step());
         assert!(libm::exp(filter.mean) > 300.0);
     }
 
@@ -197,13 +223,13 @@ mod tests {
     fn a_threefold_change_needs_two_looks() {
         let mut filter = Filter::start(look(40.0, 30.0), 1.0);
         for _ in 0..10 {
-            filter.follow(look(40.0, 30.0), 1.0, STEP);
+            filter.follow(look(40.0, 30.0), 1.0, step());
         }
-        filter.follow(look(120.0, 30.0), 1.0, STEP);
-        filter.follow(look(120.0, 30.0), 1.0, STEP);
+        filter.follow(look(120.0, 30.0), 1.0, step());
+        filter.follow(look(120.0, 30.0), 1.0, step());
         assert!(libm::exp(filter.mean) > 100.0, "{}", libm::exp(filter.mean));
         for _ in 0..4 {
-            filter.follow(look(40.0, 100.0), 1.0, STEP);
+            filter.follow(look(40.0, 100.0), 1.0, step());
         }
         assert!(libm::exp(filter.mean) < 60.0, "{}", libm::exp(filter.mean));
     }
@@ -214,7 +240,7 @@ mod tests {
             let mut filter = Filter::start(look(40.0, requests), 1.0);
             let first = filter.variance;
             for _ in 0..60 {
-                filter.follow(look(40.0, requests), 1.0, STEP);
+                filter.follow(look(40.0, requests), 1.0, step());
             }
             prop_assert!(filter.variance < first / 8.0 && filter.variance > first / 40.0);
         }
@@ -235,7 +261,7 @@ mod tests {
             let mut filter = Filter::start(look(40.0, 100.0), 1.0);
             let seen = Seen { finished, timed, inside, rate, windows: 1.0 };
             if let Some(look) = estimate(seen, Queue::of(8.0)) {
-                filter.follow(look, 1.0, STEP);
+                filter.follow(look, 1.0, step());
             }
             prop_assert!(filter.mean.is_finite() && filter.variance.is_finite() && filter.long.is_finite());
         }

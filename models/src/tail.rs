@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use weir_engine::decision::Slow;
 use weir_engine::goal::{Goal, Indicator};
-use weir_engine::latency::Latency;
+use weir_engine::latency::{Latency, bucket_of, upper_ms};
 use weir_engine::units::{Millis, Ratio};
 
 use crate::{middle, wilson};
@@ -34,10 +34,10 @@ const NOTHING: f64 = 0.5;
 /// The strictest promise about a tail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Promise {
-    /// The longest good latency.
-    pub(crate) threshold: Millis,
-    /// The part of requests that may be over it.
-    pub(crate) allowed: f64,
+    /// The part of requests that may be over the threshold.
+    allowed: f64,
+    /// The bucket that the threshold lies in, and the part of it that is over.
+    edge: (u8, f64),
 }
 
 impl Promise {
@@ -45,13 +45,30 @@ impl Promise {
     pub(crate) fn of(goal: &Goal) -> Option<Self> {
         let promises = goal.objectives.iter().filter_map(|objective| match objective.indicator {
             Indicator::Latency { threshold } if objective.target.value() >= TAIL => {
-                Some(Self { threshold, allowed: 1.0 - objective.target.value() })
+                Some((threshold, 1.0 - objective.target.value()))
             }
             Indicator::Latency { .. } | Indicator::Availability | Indicator::Prometheus { .. } => {
                 None
             }
         });
-        promises.min_by(|a, b| a.threshold.value().total_cmp(&b.threshold.value()))
+        let strictest = promises.min_by(|a, b| a.0.value().total_cmp(&b.0.value()));
+        strictest.map(|(threshold, allowed)| Self::new(threshold, allowed))
+    }
+
+    fn new(threshold: Millis, allowed: f64) -> Self {
+        // Latencies are spread evenly within a bucket.
+        let bucket = bucket_of(threshold);
+        let lowest = if bucket == 0 { 0.0 } else { upper_ms(bucket - 1) };
+        let highest = upper_ms(bucket);
+        let over = ((highest - threshold.value()) / (highest - lowest)).clamp(0.0, 1.0);
+        Self { allowed, edge: (bucket, over) }
+    }
+
+    /// How many latencies are over the threshold.
+    fn over(self, latency: &Latency) -> f64 {
+        let (edge, part) = self.edge;
+        let above = latency.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= edge);
+        above.map(|&(bucket, count)| if bucket == edge { part * count } else { count }).sum()
     }
 }
 
@@ -65,15 +82,20 @@ pub(crate) struct Timed {
 
 impl Timed {
     /// Adds an interval's latencies.
-    pub(crate) fn add(&mut self, latency: &Latency, threshold: Millis) {
-        let counted = latency.count.is_finite() && latency.sum_ms.is_finite();
+    pub(crate) fn add(&mut self, latency: &Latency, promise: Promise) {
+        let over = promise.over(latency);
+        let counted = latency.count.is_finite() && latency.sum_ms.is_finite() && over.is_finite();
         if counted && latency.count > 0.0 {
-            let within = latency.count_within(threshold);
-            let over = if within.is_finite() { latency.count - within } else { 0.0 };
             self.count += latency.count;
             self.sum_ms += latency.sum_ms.max(0.0);
             self.over += over.clamp(0.0, latency.count);
         }
+    }
+
+    /// Whether more is over the threshold than allowed, proven or not: a first look that costs no
+    /// comparison.
+    pub(crate) fn suspect(self, promise: Promise) -> bool {
+        self.count >= TIMED_LEAST && self.over > promise.allowed * self.count
     }
 
     /// Lets a while pass.
@@ -147,7 +169,7 @@ mod tests {
     use weir_engine::names::ServiceId;
 
     fn promise() -> Promise {
-        Promise { threshold: Millis::clamped(500.0), allowed: 0.01 }
+        Promise::new(Millis::clamped(500.0), 0.01)
     }
 
     fn timed(count: u32, ms: f64) -> Timed {
@@ -156,7 +178,7 @@ mod tests {
             latency.record(Millis::clamped(ms));
         }
         let mut timed = Timed::default();
-        timed.add(&latency, promise().threshold);
+        timed.add(&latency, promise());
         timed
     }
 
@@ -173,6 +195,16 @@ mod tests {
         check(timed(30, 400.0), &[timed(100, 50.0); 4], false); // slower, but it keeps the promise
         check(timed(19, 900.0), &[timed(100, 50.0); 4], false); // too few
         check(timed(30, 900.0), &[], false); // nobody to compare with
+    }
+
+    #[test]
+    fn counts_what_is_over_as_the_histogram_does() {
+        let mut latency = Latency::default();
+        for ms in [10.0, 400.0, 480.0, 490.0, 510.0, 530.0, 2_000.0] {
+            latency.record(Millis::clamped(ms));
+        }
+        let within = latency.count_within(Millis::clamped(500.0));
+        assert!((promise().over(&latency) - (latency.count - within)).abs() < 1e-9);
     }
 
     #[test]
@@ -195,14 +227,16 @@ mod tests {
         goal.objectives = vec![objective(0.5, 10.0)];
         assert_eq!(Promise::of(&goal), None);
         goal.objectives.extend([objective(0.999, 900.0), objective(0.95, 300.0)]);
-        assert_eq!(Promise::of(&goal).unwrap().threshold, Millis::clamped(300.0));
+        let strictest = Promise::new(Millis::clamped(300.0), 0.05);
+        assert!((Promise::of(&goal).unwrap().allowed - strictest.allowed).abs() < 1e-9);
+        assert_eq!(Promise::of(&goal).unwrap().edge, strictest.edge);
     }
 
     proptest! {
         #[test]
         fn any_number_is_judged(count in any::<f64>(), sum_ms in any::<f64>(), part in any::<f64>()) {
             let mut own = Timed::default();
-            own.add(&Latency { count, sum_ms, buckets: vec![(3, part)] }, promise().threshold);
+            own.add(&Latency { count, sum_ms, buckets: vec![(3, part)] }, promise());
             let slow = Peers::of([own, own].into_iter()).slow(own, promise(), u32::MAX);
             prop_assert!(slow.is_none_or(|slow| slow.bound > slow.limit));
             prop_assert!(own.count.is_finite() && own.sum_ms.is_finite() && own.over.is_finite());

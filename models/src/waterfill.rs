@@ -15,26 +15,28 @@ use crate::queue::Queue;
 /// Endpoints are filled to this part of their capacity at most.
 const USED_MOST: f64 = 0.98;
 
-/// Chunks of demand: enough for a split within a thousandth among ten endpoints ...
+/// Chunks of demand: enough for a split within a thousandth among ten groups ...
 const CHUNKS_LEAST: usize = 300;
 
-/// ... and for several chunks per endpoint among many.
-const CHUNKS_PER_ENDPOINT: usize = 4;
+/// ... and for several chunks per group among many.
+const CHUNKS_PER_GROUP: usize = 4;
 
-/// An endpoint takes at most this part of its room at once, lest a chunk drown a small one ...
+/// A group takes at most this part of its room at once, lest a chunk drown a small one ...
 const AT_ONCE: f64 = 0.25;
 
 /// ... until its room is less than this part of its capacity.
 const FULL: f64 = 0.01;
 
-/// One endpoint to be filled.
+/// Endpoints that are alike, to be filled evenly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Server {
-    /// Its queue.
+    /// The queue of each.
     pub(crate) queue: Queue,
-    /// Requests per second that it can carry.
+    /// Requests per second that each can carry.
     pub(crate) capacity: f64,
-    /// The endpoint zone that it stands in: an index into each demand's ways.
+    /// How many they are.
+    pub(crate) count: f64,
+    /// The endpoint zone that they stand in: an index into each demand's ways.
     pub(crate) zone: usize,
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Demand {
     pub(crate) ways: Vec<f64>,
 }
 
-/// Splits the demand; returns each endpoint's rate. What exceeds 98 % of all capacity is left out.
+/// Splits the demand; returns the rate of one endpoint of each group. What exceeds 98 % of all capacity is left out.
 pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
     let zones = servers.iter().map(|server| server.zone + 1).max().unwrap_or(0);
     let mut filling = Filling {
@@ -56,11 +58,11 @@ pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
         levels: vec![BinaryHeap::new(); zones],
     };
     for (index, server) in servers.iter().enumerate() {
-        if server.capacity.is_finite() && server.capacity > 0.0 {
+        if server.capacity.is_finite() && server.capacity > 0.0 && server.count > 0.0 {
             filling.offer(index);
         }
     }
-    let chunks = (CHUNKS_PER_ENDPOINT * servers.len()).max(CHUNKS_LEAST);
+    let chunks = (CHUNKS_PER_GROUP * servers.len()).max(CHUNKS_LEAST);
     let steps = chunks as f64;
     for chunk in 0..chunks {
         // Sizes fall linearly; their parts of the whole sum to one.
@@ -72,7 +74,7 @@ pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
     filling.rates
 }
 
-/// An endpoint and what one more request costs there now.
+/// A group and what one more request costs there now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Level {
     cost: f64,
@@ -96,12 +98,12 @@ impl Ord for Level {
 struct Filling<'a> {
     servers: &'a [Server],
     rates: Vec<f64>,
-    /// Endpoints with room, by endpoint zone, the cheapest on top.
+    /// Groups with room, by endpoint zone, the cheapest on top.
     levels: Vec<BinaryHeap<Reverse<Level>>>,
 }
 
 impl Filling<'_> {
-    /// Makes an endpoint available at its present cost.
+    /// Makes a group available at its present cost.
     fn offer(&mut self, index: usize) {
         let server = self.servers[index];
         let utilization = self.rates[index] / server.capacity;
@@ -109,7 +111,7 @@ impl Filling<'_> {
         self.levels[server.zone].push(Reverse(Level { cost, index }));
     }
 
-    /// Pours a chunk, spilling over where an endpoint is full.
+    /// Pours a chunk, spilling over where a group is full.
     fn pour(&mut self, demand: &Demand, mut rest: f64) {
         while rest > 0.0 {
             let Some(zone) = self.cheapest(demand) else { return };
@@ -118,10 +120,11 @@ impl Filling<'_> {
             let rate = &mut self.rates[level.index];
             let room = USED_MOST * capacity - *rate;
             let most = if room > FULL * capacity { AT_ONCE * room } else { room };
-            let part = rest.min(most);
-            *rate += part;
+            let count = self.servers[level.index].count;
+            let part = rest.min(most * count);
+            *rate += part / count;
             rest -= part;
-            if part < room {
+            if part < room * count {
                 self.offer(level.index);
             }
         }
@@ -144,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn server(workers: f64, ms: f64) -> Server {
-        Server { queue: Queue::of(workers), capacity: 1_000.0 * workers / ms, zone: 0 }
+        Server { queue: Queue::of(workers), capacity: 1_000.0 * workers / ms, count: 1.0, zone: 0 }
     }
 
     fn one_zone(servers: &[Server], used: f64) -> Vec<f64> {
@@ -207,7 +210,7 @@ mod tests {
 
         #[test]
         fn any_number_is_poured(capacity in any::<f64>(), rate in any::<f64>(), way in any::<f64>()) {
-            let odd = Server { queue: Queue::of(8.0), capacity, zone: 1 };
+            let odd = Server { queue: Queue::of(8.0), capacity, count: 1.0, zone: 1 };
             let rates = fill(&[odd, server(8.0, 40.0)], &[Demand { rate, ways: vec![way] }]);
             prop_assert!(rates.iter().all(|rate| *rate >= 0.0));
         }
@@ -226,6 +229,16 @@ mod tests {
             })
             .unwrap();
         assert!((rates[0] / best - 1.0).abs() < 0.005, "{} for {best}", rates[0]);
+    }
+
+    #[test]
+    fn alike_endpoints_may_be_poured_as_one() {
+        let (fast, slow) = (server(8.0, 40.0), server(8.0, 80.0));
+        let apart = one_zone(&[fast, fast, fast, slow, slow], 0.8);
+        let grouped = [Server { count: 3.0, ..fast }, Server { count: 2.0, ..slow }];
+        let rates = fill(&grouped, &[Demand { rate: apart.iter().sum(), ways: vec![0.0] }]);
+        assert!((rates[0] / apart[0] - 1.0).abs() < 0.005, "{rates:?} {apart:?}");
+        assert!((rates[1] / apart[3] - 1.0).abs() < 0.005, "{rates:?} {apart:?}");
     }
 
     #[test]

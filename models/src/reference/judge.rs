@@ -12,7 +12,7 @@ use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 use super::{Endpoint, Memory};
 use crate::errors::{self, Counts};
 use crate::queue::Queue;
-use crate::service_time::{self, Estimate, Filter, REQUESTS_LEAST, Seen};
+use crate::service_time::{self, Estimate, Filter, Pace, REQUESTS_LEAST, Seen};
 use crate::tail::{self, Promise};
 use crate::{concurrency, middle, persistence};
 
@@ -40,6 +40,9 @@ const SHOWS_CAPACITY: f64 = 0.9;
 /// An endpoint seen again after so long was out: it shows whether taking it out was right.
 const RETURNED_AFTER: Duration = Duration::from_secs(9);
 
+/// Latencies of a probation are kept so many times as long: they are few.
+const PROVING_KEEPS: u32 = 4;
+
 /// The longest step: after a longer silence filters start from what is seen now anyway.
 const STEP_MOST: Duration = Duration::from_secs(600);
 
@@ -62,8 +65,10 @@ pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
 struct Fresh<'a> {
     windows: Vec<&'a Window>,
     elapsed: Duration,
-    /// What is kept of earlier counts.
-    kept: f64,
+    /// What is kept of earlier counts, and of those of a probation.
+    kept: (f64, f64),
+    /// How far means and marks go.
+    pace: (Pace, concurrency::Pace),
     promise: Option<Promise>,
 }
 
@@ -74,7 +79,8 @@ impl<'a> Fresh<'a> {
         Self {
             windows: view.history.newest_first().take_while(new).collect(),
             elapsed,
-            kept: errors::kept(elapsed),
+            kept: (errors::kept(elapsed), errors::kept(elapsed / PROVING_KEEPS)),
+            pace: (Pace::of(elapsed), concurrency::Pace::of(elapsed)),
             promise: Promise::of(view.goal),
         }
     }
@@ -109,11 +115,11 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             let finished = fresh.rows(index).any(|row| row.requests > row.errors);
             let Some(seen) = pooled(view.history, index) else { return Look::default() };
             if finished {
-                endpoint.knee.see_rate(seen.rate, fresh.elapsed);
+                endpoint.knee.see_rate(seen.rate, fresh.pace.1);
             }
             let workers = match declared.concurrency {
                 Some(declared) => f64::from(declared.get()),
-                None => endpoint.learn_workers(seen, finished, busy, fresh.elapsed),
+                None => endpoint.learn_workers(seen, finished, busy, fresh.pace.1),
             };
             let known = service_time::estimate(seen, Queue::of(workers));
             let new = known.filter(|_| finished);
@@ -121,7 +127,9 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             let returned = new.zip(endpoint.filter).filter(|_| after >= RETURNED_AFTER);
             let returned =
                 returned.map(|(look, filter)| (filter.deviation(), look.ln_ms - filter.long));
-            let surprise = new.map(|look| endpoint.follow(look, spread, after.min(STEP_MOST)));
+            let pace =
+                if after == fresh.elapsed { fresh.pace.0 } else { Pace::of(after.min(STEP_MOST)) };
+            let surprise = new.map(|look| endpoint.follow(look, spread, pace));
             endpoint.looked = if new.is_some() { Some(view.at) } else { endpoint.looked };
             let declared = declared.concurrency.is_some();
             Look { known, surprise, returned, workers, declared }
@@ -160,16 +168,16 @@ fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
 
 impl Endpoint {
     /// Takes in new counts; those of a probation are its own and are kept: errors all of them,
-    /// latencies four times as long.
+    /// latencies for longer.
     fn count(&mut self, proving: Option<Moment>, index: usize, fresh: &Fresh<'_>) {
         if proving.is_some() && proving != self.proving_since {
             (self.counts, self.timed, self.slow_windows) = Default::default();
         } else if proving.is_none() {
-            self.counts.forget(fresh.kept);
-            self.timed.forget(fresh.kept);
+            self.counts.forget(fresh.kept.0);
+            self.timed.forget(fresh.kept.0);
         } else {
             // What was slow at the return may be well by now.
-            self.timed.forget(fresh.kept.sqrt().sqrt());
+            self.timed.forget(fresh.kept.1);
         }
         self.proving_since = proving;
         for row in fresh.rows(index) {
@@ -177,22 +185,22 @@ impl Endpoint {
                 self.counts.add(row.judged_requests, row.judged_errors);
             }
             if let Some(promise) = fresh.promise {
-                self.timed.add(&row.latency, promise.threshold);
+                self.timed.add(&row.latency, promise);
             }
         }
     }
 
-    fn learn_workers(&mut self, seen: Seen, new: bool, peers: f64, elapsed: Duration) -> f64 {
+    fn learn_workers(&mut self, seen: Seen, new: bool, peers: f64, pace: concurrency::Pace) -> f64 {
         if new && seen.finished.min(seen.timed) >= REQUESTS_LEAST && seen.rate > 0.0 {
             let ms = 1_000.0 * seen.inside / seen.rate;
-            self.knee.see_latency(ms, seen.rate, elapsed);
+            self.knee.see_latency(ms, seen.rate, pace);
         }
         concurrency::learned(self.knee.busy, peers)
     }
 
-    fn follow(&mut self, look: Estimate, spread: f64, elapsed: Duration) -> f64 {
+    fn follow(&mut self, look: Estimate, spread: f64, pace: Pace) -> f64 {
         if let Some(filter) = &mut self.filter {
-            return filter.follow(look, spread, elapsed);
+            return filter.follow(look, spread, pace);
         }
         self.filter = Some(Filter::start(look, spread));
         0.0
@@ -254,7 +262,7 @@ fn judgement(look: &Look, endpoint: &mut Endpoint, part: f64) -> Judgement {
         // Only the part of a deviation that persists is acted on.
         let ln_ms = filter.long + part * filter.deviation();
         let service_ms = libm::exp(ln_ms);
-        endpoint.level = libm::log(look.workers / service_ms);
+        endpoint.level = libm::log(look.workers) - ln_ms;
         let shows = look.declared || estimate.utilization >= SHOWS_CAPACITY;
         let capacity = if shows { 1_000.0 * look.workers / service_ms } else { 0.0 };
         Expectation {
@@ -315,7 +323,9 @@ fn accuse_slow(
     memory: &mut Memory,
     fresh: &Fresh<'_>,
 ) {
-    let peers = tail::Peers::of(memory.endpoints.iter().map(|endpoint| endpoint.timed));
+    let suspect = memory.endpoints.iter().any(|endpoint| endpoint.timed.suspect(promise));
+    let timed = memory.endpoints.iter().map(|endpoint| endpoint.timed).filter(|_| suspect);
+    let peers = tail::Peers::of(timed);
     for (judgement, endpoint) in judgements.iter_mut().zip(&mut memory.endpoints) {
         judgement.slow = peers.slow(endpoint.timed, promise, endpoint.slow_windows);
         judgement.bad |= judgement.slow.is_some();

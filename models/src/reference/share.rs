@@ -161,17 +161,7 @@ impl Service<'_> {
         if !members.iter().any(|&index| difference(index).stands()) {
             return None;
         }
-        let mut rates = self.fill(&members, main, memory);
-        // Those of one kind are alike: a chunk more or less is no difference either.
-        let mut alike: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        let kind = |index: usize| difference(index).adopted.to_bits();
-        for (&index, rate) in members.iter().zip(&rates) {
-            let (sum, count) = alike.entry(kind(index)).or_default();
-            (*sum, *count) = (*sum + rate, *count + 1.0);
-        }
-        for (&index, rate) in members.iter().zip(&mut rates) {
-            *rate = alike.get(&kind(index)).map_or(*rate, |(sum, count)| sum / count);
-        }
+        let rates = self.fill(&members, main, memory);
         let range = self.range(self.equal_rate());
         let wished: Vec<f64> =
             weights::relative(&rates).into_iter().map(|weight| range.bound(weight)).collect();
@@ -187,28 +177,43 @@ impl Service<'_> {
         Some(targets)
     }
 
+    /// The best rate of each member. Members of one kind are poured as one.
     fn fill(&self, members: &[usize], main: f64, memory: &Memory) -> Vec<f64> {
         let zones = Zones::of(self.view);
-        let servers: Vec<Server> = members
+        let mut groups: BTreeMap<(u64, u64, usize), usize> = BTreeMap::new();
+        let mut servers: Vec<Server> = Vec::new();
+        let group_of: Vec<usize> = members
             .iter()
             .map(|&index| {
-                let level = main + memory.endpoints[index].difference.adopted;
-                Server {
-                    queue: Queue::of(self.workers(index, memory)),
-                    capacity: 1_000.0 * libm::exp(level),
-                    zone: zones.of_endpoint(index, self.view),
-                }
+                let adopted = memory.endpoints[index].difference.adopted;
+                let workers = self.workers(index, memory);
+                let zone = zones.of_endpoint(index, self.view);
+                let group = *groups
+                    .entry((adopted.to_bits(), workers.to_bits(), zone))
+                    .or_insert_with(|| {
+                        let capacity = 1_000.0 * libm::exp(main + adopted);
+                        servers.push(Server {
+                            queue: Queue::of(workers),
+                            capacity,
+                            count: 0.0,
+                            zone,
+                        });
+                        servers.len() - 1
+                    });
+                servers[group].count += 1.0;
+                group
             })
             .collect();
-        let capacity: f64 = servers.iter().map(|server| server.capacity).sum();
+        let capacity: f64 = servers.iter().map(|server| server.capacity * server.count).sum();
         let load = self.assessment.load.value().max(LOAD_LEAST * capacity);
-        waterfill::fill(&servers, &zones.demands(load.min(LOAD_MOST * capacity)))
+        let rates = waterfill::fill(&servers, &zones.demands(load.min(LOAD_MOST * capacity)));
+        group_of.into_iter().map(|group| rates[group]).collect()
     }
 
+    /// The workers that shape its queue: declared, or as the median of its peers.
     fn workers(&self, index: usize, memory: &Memory) -> f64 {
         let declared = self.view.topology.endpoints[index].concurrency;
-        let known = self.expectation(index).map(|known| known.concurrency);
-        known.or(declared.map(|declared| f64::from(declared.get()))).unwrap_or(memory.busy)
+        declared.map_or(memory.busy, |declared| f64::from(declared.get()))
     }
 
     /// What to wish for one endpoint, whose weight should become `target`.
