@@ -78,9 +78,13 @@ impl Goals {
             }
             Outcome::Unchanged => {}
             Outcome::Refused => {
+                let consequence = match checked.policies.len() {
+                    0 => "no policy is in force",
+                    _ => "the last good ones stay in force",
+                };
                 for problem in self.in_force.refused() {
                     let problem = problem.render(Colour::Never);
-                    tracing::error!(%problem, "policies refused; the last good ones stay in force");
+                    tracing::error!(%problem, "policies refused; {consequence}");
                 }
             }
         }

@@ -91,6 +91,8 @@ pub struct Setup {
 pub struct Steps {
     setup: Setup,
     served: BTreeSet<ServiceId>,
+    /// Services of which an earlier life's decision is known.
+    restored: BTreeSet<ServiceId>,
     inputs: Inputs,
     outputs: Outputs,
     state: State<Memory>,
@@ -115,6 +117,7 @@ impl Steps {
         let topology = Topology { services: known.collect() };
         Self {
             served: topology::served(&setup.services),
+            restored: BTreeSet::new(),
             saved: state.at,
             synced: state.at,
             topology: Arc::new(topology),
@@ -151,14 +154,22 @@ impl Steps {
             sampling: self.state.sampling.rates(),
         };
         tracing::info!(sequence = decision.sequence, "serving the last good state");
+        self.restored = decision.services.iter().map(|service| service.service.clone()).collect();
         self.send(&decision);
-        self.open();
+        self.open_once_known();
     }
 
-    /// Lets proxies be answered from now on.
-    fn open(&self) {
-        self.outputs.publisher.open();
-        self.outputs.serving.send_replace(true);
+    /// Lets proxies be answered from the moment on at which every served service is known, from
+    /// its source or from an earlier life. Before, an answer would take from proxies what they
+    /// have of a service that Weir does not know yet.
+    fn open_once_known(&self) {
+        let known = |id: &ServiceId| {
+            self.restored.contains(id) || self.found.get(id).is_some_and(|found| found.listed)
+        };
+        if self.served.iter().all(known) {
+            self.outputs.publisher.open();
+            self.outputs.serving.send_replace(true);
+        }
     }
 
     /// Takes one step.
@@ -173,9 +184,7 @@ impl Steps {
         self.noted(recorded);
         self.tell(&decision);
         self.send(&decision);
-        if self.listed() {
-            self.open();
-        }
+        self.open_once_known();
         self.outputs.board.record(&Shown {
             decision: &decision,
             observation: &observation,
@@ -364,8 +373,13 @@ impl Steps {
         self.last = Some(snapshot);
     }
 
+    /// Saves the state as the last good one. Not before proxies are answered: until then it may
+    /// lack the endpoints of a service, and the next life would serve it like that.
     fn save(&mut self, at: Moment, changed: bool) {
         let Some(last_good) = &self.outputs.last_good else { return };
+        if !*self.outputs.serving.borrow() {
+            return;
+        }
         if !changed && at.since(self.saved) < SAVE_EVERY {
             return;
         }
@@ -385,10 +399,6 @@ impl Steps {
             }
         }
         self.save(at, true);
-    }
-
-    fn listed(&self) -> bool {
-        self.served.iter().all(|id| self.found.get(id).is_some_and(|found| found.listed))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod journal;
 pub mod last_good;
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,31 @@ fn mend(cause: &io::Error) -> &'static str {
         "; free space there, or set data_dir to a larger disk"
     } else if [PermissionDenied, ReadOnlyFilesystem].contains(&kind) {
         "; make it writable for this user, or set data_dir elsewhere"
+    } else if kind == io::ErrorKind::ResourceBusy {
+        ", or set data_dir elsewhere"
     } else {
         "; set data_dir to a folder that this user may write"
+    }
+}
+
+/// Takes the data folder for this process, for as long as the file that is returned lives: two that
+/// write one journal would destroy it. Where locks are not to be had (some network file systems)
+/// nothing is returned, and said.
+pub fn take(folder: &Path) -> Result<Option<File>, StoreError> {
+    doing("make the folder", folder, std::fs::create_dir_all(folder))?;
+    let path = folder.join("lock");
+    let file = doing("open", &path, File::options().create(true).append(true).open(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            let what = "another Weir uses this folder; stop it first";
+            doing("use", folder, Err(io::Error::new(io::ErrorKind::ResourceBusy, what)))
+        }
+        Err(TryLockError::Error(error)) => {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "cannot lock: nothing keeps a second Weir out");
+            Ok(None)
+        }
     }
 }
 
@@ -40,6 +64,6 @@ fn doing<T>(doing: &'static str, path: &Path, result: io::Result<T>) -> Result<T
 
 /// Makes the folder's own entries durable: a renamed file is only there after this.
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    let opened = doing("open", folder, std::fs::File::open(folder))?;
+    let opened = doing("open", folder, File::open(folder))?;
     doing("sync", folder, opened.sync_all())
 }

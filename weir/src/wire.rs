@@ -1,6 +1,7 @@
 //! Builds the parts and joins them: the order in which they are called, and nothing else.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Service, SourceConfig};
 use crate::goals::Goals;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
+use crate::store;
 use crate::store::journal::{Bounds, Journal, Origin};
 use crate::store::last_good::LastGood;
 use crate::views::Feeds;
@@ -53,6 +55,8 @@ pub struct Running {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     steps: CancellationToken,
     rest: CancellationToken,
+    /// Held for as long as anything runs.
+    data: Option<File>,
 }
 
 impl Running {
@@ -76,6 +80,7 @@ impl Running {
         }
         self.rest.cancel();
         while self.tasks.join_next().await.is_some() {}
+        drop(self.data);
     }
 }
 
@@ -128,6 +133,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 /// As [`start`], on sockets that were bound already: for whoever has to tell others the
 /// addresses first. Must be called within a runtime.
 pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+    let data = store::take(&config.data_dir)?;
     let last_good = LastGood::open(&config.data_dir.join("state"))?;
     let (state, passed_over) = last_good.load::<State<Memory>>();
     for file in &passed_over {
@@ -145,7 +151,8 @@ pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running>
     let last = found.last.into_iter().chain(state.as_ref().map(|state| state.at)).max();
     let clock = Clock::start(last);
     let state = state.unwrap_or_default();
-    Assembly::new(config, clock).start(state, (journal, last_good), listeners)
+    let running = Assembly::new(config, clock).start(state, (journal, last_good), listeners)?;
+    Ok(Running { data, ..running })
 }
 
 /// The parts while they are put together.
@@ -229,7 +236,7 @@ impl Assembly {
         let Self { tasks, steps, rest, .. } = self;
         let (xds, api, metrics) = addresses;
         tracing::info!(%xds, %api, %metrics, "weir is running");
-        Ok(Running { xds, api, metrics, tasks, steps, rest })
+        Ok(Running { xds, api, metrics, tasks, steps, rest, data: None })
     }
 
     /// Mounts xDS, load reports and the access log on one port, since Envoy reaches all of them

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use weir_testbed::ports;
+use weir_tests::proxy::{self, Proxy};
 use weir_tests::until;
 use weir_tests::weir::{Weir, run};
 use weir_tests::world::{policy, write};
@@ -98,4 +99,51 @@ async fn a_log_filter_that_cannot_be_read_is_said() {
     command.args(["--listen-xds", "192.0.2.1:18010"]).env("WEIR_LOG", "weir=loud");
     let ended = command.output().unwrap().into();
     refused(&ended, FAILED, &["WEIR_LOG=weir=loud", "debug", "info is used"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_that_another_weir_uses_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "weir.yaml", "data_dir: data\n");
+    let mut first = Weir::start(folder.path(), unused()).await;
+    let data = folder.path().join("data").display().to_string();
+    let any = "127.0.0.1:0";
+    let flags = ["run", "--data-dir", &data, "--listen-xds", any, "--listen-api", any];
+    let second = run(flags.into_iter().chain(["--listen-metrics", any]));
+    refused(&second, FAILED, &[&data, "another Weir", "data_dir"]);
+    first.more_steps(2).await;
+    first.child.kill().await.unwrap();
+    Weir::start(folder.path(), unused()).await.more_steps(2).await;
+    for segment in weir_tests::journal::segments(&folder.path().join("data")) {
+        segment.replay();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_state_is_said_and_the_one_before_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = "{namespace: demo, name: shop, endpoints: {file: shop.yaml}}";
+    write(folder.path(), "weir.yaml", &format!("data_dir: data\nservices: [{service}]\n"));
+    let saved = |generation: u8| folder.path().join(format!("data/state/last-good.{generation}"));
+    write(folder.path(), "shop.yaml", "endpoints: [127.0.0.1:1, 127.0.0.1:2]");
+    let mut weir = Weir::start(folder.path(), unused()).await;
+    until("one is saved", async || saved(0).is_file()).await;
+    write(folder.path(), "shop.yaml", "endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]");
+    until("two are saved", async || saved(1).is_file()).await;
+    weir.child.kill().await.unwrap();
+    std::fs::write(saved(0), "damaged").unwrap();
+    std::fs::remove_file(folder.path().join("shop.yaml")).unwrap();
+
+    let weir = Weir::start(folder.path(), unused()).await;
+    assert!(weir.said("a saved state is passed over") && weir.said("last-good.0"));
+    let mut proxy = Proxy::subscribe(weir.xds, "proxy-1").await.unwrap();
+    assert_eq!(proxy::ports(&proxy.next().await.unwrap())[..2], [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_services_says_that_it_only_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "weir.yaml", "data_dir: data\n");
+    let weir = Weir::start(folder.path(), unused()).await;
+    assert!(weir.said("no service is configured") && weir.said("--config FILE"));
 }

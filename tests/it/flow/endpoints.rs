@@ -27,6 +27,9 @@ async fn withheld(listed: impl FnOnce(&[SocketAddr]) -> Vec<SocketAddr>) {
     world.until("it is said", async || world.weir.said("source dropped most endpoints")).await;
     world.weir.more_steps(3).await;
     assert_eq!(members(&world).await, 5);
+    let (status, ready) = world.weir.api.get("/readyz").await.unwrap();
+    let ready = String::from_utf8_lossy(&ready).into_owned();
+    assert!(status.is_success() && ready.contains("no longer listed but still served"), "{ready}");
     let taken = world.taking(&traffic, 300).await;
     assert!(taken.iter().all(|taken| *taken > 20), "all still take part: {taken:?}");
 

@@ -21,6 +21,12 @@ pub fn run(given: Given, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     log();
+    if config.services.is_empty() {
+        tracing::warn!(
+            "no service is configured, so Weir only watches; name services in a file and start \
+             with --config FILE"
+        );
+    }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
@@ -52,7 +58,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub fn log_quietly() {
     let filter = filter("error");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    logger.with_target(false).init();
+    logger.with_target(false).with_ansi(coloured()).init();
 }
 
 /// Logs to standard error: text on a terminal, JSON lines otherwise. `WEIR_LOG` filters.
@@ -60,10 +66,15 @@ pub fn log() {
     let filter = filter("info");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
-        logger.with_target(false).init();
+        logger.with_target(false).with_ansi(coloured()).init();
     } else {
         logger.json().flatten_event(true).init();
     }
+}
+
+/// Whether standard error takes colours, by `--color`, the environment and what it is.
+fn coloured() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
 /// What `WEIR_LOG` asks for. One that cannot be read is said, and is no reason not to run.
