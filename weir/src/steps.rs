@@ -243,7 +243,12 @@ impl Steps {
                 self.found.insert(service.clone(), discovered.borrow_and_update().clone());
             }
         }
-        self.unclaimed.extend(topology::unclaimed(reports, &self.topology, &self.found));
+        self.unclaimed.extend(topology::unclaimed(
+            &self.setup.services,
+            reports,
+            &self.topology,
+            &self.found,
+        ));
         let by_telemetry =
             self.setup.services.iter().filter(|s| s.endpoints == Endpoints::Telemetry);
         let named: Vec<(ServiceId, Vec<ClusterName>)> = by_telemetry

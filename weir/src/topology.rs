@@ -59,8 +59,10 @@ fn in_or_out() -> ClusterForm {
     ClusterForm { locality_weighted: false, ..ClusterForm::native() }
 }
 
-/// The service that a cluster nobody configured is: `default/<cluster>`.
+/// The service that a cluster nobody configured is: `default/<cluster>`, unless a configured one
+/// has that name: telemetry must not say what its endpoints are.
 pub fn unclaimed(
+    services: &[Service],
     reports: &[Report],
     topology: &Topology,
     known: &BTreeMap<ServiceId, Arc<Discovered>>,
@@ -70,6 +72,7 @@ pub fn unclaimed(
         .iter()
         .flat_map(|service| service.clusters.iter().map(|cluster| &cluster.name))
         .collect();
+    let taken: BTreeSet<&ServiceId> = services.iter().map(|service| &service.id).collect();
     let room = UNCLAIMED_MAX.saturating_sub(known.len());
     reports
         .iter()
@@ -78,6 +81,7 @@ pub fn unclaimed(
         .map(|report| &report.cluster)
         .filter(|cluster| !claimed.contains(cluster) && !cluster.as_str().contains('/'))
         .map(|cluster| ServiceId::new("default", cluster.as_str()))
+        .filter(|id| !taken.contains(id))
         .collect::<BTreeSet<_>>()
         .into_iter()
         .take(room)
@@ -110,4 +114,61 @@ pub fn only_served(
         },
         Topology { services: declared },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use weir_engine::units::Moment;
+
+    fn service(name: &str, cluster: &str) -> Service {
+        Service {
+            id: ServiceId::new("default", name),
+            clusters: vec![cluster.into()],
+            form: ClusterForm::native(),
+            writes_clusters: false,
+            per_endpoint_stats: false,
+            endpoints: Endpoints::Dns("shop.internal:80".to_owned()),
+            counts: Source::LoadReport,
+        }
+    }
+
+    fn report(cluster: &str, source: Source) -> Report {
+        Report {
+            reporter: "proxy".into(),
+            cluster: cluster.into(),
+            zone: "".into(),
+            source,
+            at: Moment::default(),
+            window: Duration::from_secs(1),
+            complete: true,
+            samples: Vec::new(),
+            totals: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(reports: &[Report], expected: &[&str]) {
+        let services = [service("shop", "shop-v1")];
+        let topology = topology(&services, &BTreeMap::new(), &Topology::default());
+        let found = unclaimed(&services, reports, &topology, &BTreeMap::new());
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn clusters_that_nobody_configured_are_services_of_their_own() {
+        check(&[report("cart", Source::LoadReport)], &["default/cart"]);
+        check(&[report("shop-v1", Source::LoadReport)], &[]);
+        check(&[report("cart", Source::Admin)], &[]);
+        check(&[report("a/b", Source::LoadReport)], &[]);
+    }
+
+    /// A proxy's cluster may have a configured service's name and lead elsewhere: its endpoints
+    /// must not become the service's.
+    #[test]
+    fn a_clusters_name_does_not_make_it_a_configured_service() {
+        check(&[report("shop", Source::LoadReport)], &[]);
+    }
 }
