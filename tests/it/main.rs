@@ -8,3 +8,4 @@ mod docs;
 mod browser;
 mod flow;
 mod cli;
+mod telemetry;

@@ -120,7 +120,7 @@ fn kept(values: &Values) -> Values {
 }
 
 /// The binary, or a word on why this is skipped; where it is required its absence is a failure.
-fn prometheus() -> Option<PathBuf> {
+pub(crate) fn prometheus() -> Option<PathBuf> {
     let named = std::env::var_os("WEIR_PROMETHEUS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
