@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use weir_engine::decision::{Decision, Stance};
@@ -39,6 +40,7 @@ const RATE: f64 = 60.0;
 /// Steps before the first that counts: filters are warm, lasting differences are adopted, and the
 /// mesh's limit (a tenth of its traffic moves in a minute) has let every service begin to move.
 const WARM_UP: u64 = 180;
+const WORKERS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 const FAST_MS: f64 = 40.0;
 /// What three of ten take where a service has to be steered.
 const SLOW_MS: f64 = 100.0;
@@ -119,13 +121,13 @@ fn service(number: usize) -> ServiceId {
     ServiceId::new("bench", &format!("service-{number:04}"))
 }
 
-fn topology(services: usize) -> Topology {
+fn topology(services: usize, concurrency: Option<NonZeroU32>) -> Topology {
     let services = (0..services).map(|number| {
         let mut endpoints: Vec<Endpoint> = (0..SERVICE_SIZE)
             .map(|endpoint| Endpoint {
                 address: format!("10.{}.{}.{endpoint}:8080", number / 256, number % 256).into(),
                 locality: Locality::default(),
-                concurrency: None,
+                concurrency,
                 ready: true,
             })
             .collect();
@@ -163,7 +165,9 @@ impl Mesh {
     fn new(services: usize, slow: bool) -> Self {
         let mut chance = Chance(7);
         Self {
-            topology: topology(services),
+            // Latency here is service time alone, so where it differs the workers are declared:
+            // a model that had to learn them would take slowness for waiting.
+            topology: topology(services, slow.then_some(WORKERS)),
             slow,
             fast: Drawn::of(FAST_MS, &mut chance),
             slower: Drawn::of(SLOW_MS, &mut chance),
@@ -216,7 +220,7 @@ impl Mesh {
     }
 
     fn run(mut self, steps: usize) {
-        let model = Reference::default();
+        let model = Reference;
         let (mut ours, mut wall) = (Times::default(), Times::default());
         let mut rivals = Rivals::default();
         for step in 0..WARM_UP + steps as u64 {
@@ -328,7 +332,7 @@ fn reports(topology: &Topology, proxies: usize) -> Vec<Report> {
 }
 
 fn folding(steps: usize) {
-    let topology = topology(10);
+    let topology = topology(10, None);
     let reports = reports(&topology, 20);
     let (mut ours, mut sums, mut json) = (Times::default(), Times::default(), Times::default());
     for _ in 0..steps {

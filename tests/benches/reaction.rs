@@ -9,7 +9,6 @@
 //! counted more than 5 % of its former rate.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints and may panic")]
-#![expect(missing_docs, reason = "a benchmark's main")]
 
 use std::time::Duration;
 
@@ -130,7 +129,7 @@ async fn script(
         let phase = Draw::first(7, trial as u64).listener(1_000);
         sleep(FORMER + Duration::from_millis(phase as u64)).await;
         let sides = [&stage.demo.governed.backends[number], &stage.demo.plain.backends[number]];
-        let former = sides.map(|backend| rate(backend));
+        let former = sides.map(rate);
         let fault = Instant::now();
         for backend in sides {
             backend.behave((kind.behaviour)());

@@ -79,7 +79,7 @@ async fn measure(asked: Asked) {
         }
         if shown.elapsed() >= length / 4 || began.elapsed() >= length {
             let now = process_time(id);
-            let part = (now - used).div_duration_f64(shown.elapsed());
+            let part = now.saturating_sub(used).div_duration_f64(shown.elapsed());
             print_line(began.elapsed().as_secs(), id, Duration::from_secs_f64(part));
             (used, shown) = (now, Instant::now());
         }

@@ -1,11 +1,14 @@
-//! it
+//! Whole behaviours in one binary: real Envoy, real Prometheus, a real browser.
 
+mod prometheus;
 mod xds;
 mod bootstrap;
 mod validate;
-mod prometheus;
-mod docs;
-mod browser;
 mod flow;
 mod cli;
+mod testbed;
+mod setup;
+mod docs;
+mod browser;
 mod telemetry;
+mod tidy;
