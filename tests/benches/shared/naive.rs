@@ -57,7 +57,6 @@ impl Naive {
         let listener = listener.into_std().unwrap();
         // A runtime of its own, since tonic's connections outlive the server that took them.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "it ends with its runtime")]
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let incoming = TcpListenerStream::new(listener).map(|accepted| {
