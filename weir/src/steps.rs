@@ -20,6 +20,7 @@ use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
 use weir_journal::{Record, Step, digest};
 use weir_models::reference::{Memory, Reference};
+use weir_policies::check::Checked;
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::resource::Snapshot;
@@ -279,7 +280,12 @@ impl Steps {
         if !self.inputs.policies.has_changed().unwrap_or(false) && !self.first {
             return None;
         }
-        let mut goals = self.inputs.policies.borrow_and_update().goals().clone();
+        let in_force = self.inputs.policies.borrow_and_update().clone();
+        // Refused from the start of this life on: the last good ones are those of the one before.
+        let never_taken =
+            !in_force.refused().is_empty() && *in_force.checked() == Checked::default();
+        let mut goals =
+            if never_taken { self.state.goals.clone() } else { in_force.goals().clone() };
         for goal in &mut goals.services {
             if goal.mode == Mode::Enforce && !self.served.contains(&goal.service) {
                 goal.mode = Mode::Recommend;

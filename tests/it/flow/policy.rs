@@ -65,3 +65,20 @@ async fn a_broken_policy_keeps_the_goals_and_is_shown_with_its_line() {
     assert_eq!(shown().await["problems"], Value::Array(vec![]));
     traffic.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_broken_while_weir_was_away_keeps_the_goals_too() {
+    let Some(mut world) = World::start(Plan::USUAL).await else { return };
+    let traffic = world.load();
+    let failing = world.fail(2);
+    world.until_state(failing, "ejected").await;
+    world.kill().await;
+    world.policy(&policy("Enforced"));
+    world.restart().await;
+    world.reconnected().await;
+    world.weir.more_steps(3).await;
+    assert_eq!(world.weir.shop().await["service"]["mode"], "enforce");
+    assert_eq!(world.weir.endpoint(failing).await["state"], "ejected");
+    assert_eq!(world.taking(&traffic, 300).await[2], 0);
+    traffic.stop().await;
+}
