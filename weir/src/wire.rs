@@ -11,7 +11,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use weir_collectors::status::Status;
 use weir_collectors::{INTAKE_CAPACITY, Intake, access_log, load_reports};
@@ -313,12 +313,15 @@ impl Assembly {
     /// The loop: one step per tick, never two to catch up.
     fn drive(&mut self, mut steps: Steps) {
         let (tick, stop) = (self.config.tick, self.steps.clone());
+        let board = Arc::clone(&self.board);
         steps.begin();
         self.spawn(LOOP, async move {
             let mut ticks = tokio::time::interval(tick);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                let began = Instant::now();
                 tokio::task::block_in_place(|| steps.step());
+                board.metrics().step_took(began.elapsed());
             }
             tokio::task::block_in_place(|| steps.close());
             Ok(())
