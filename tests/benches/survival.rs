@@ -83,7 +83,9 @@ impl Lost {
 
 async fn killed(kills: usize) {
     let mut world = World::start(Plan::USUAL).await.expect("an Envoy is needed");
+    let first = world.load();
     world.judging().await;
+    first.stop().await;
     let (patient, _folder) = patient(&world).await;
     let (mut serving, mut back) = (Times::default(), Times::default());
     let (mut patiently, mut lost) = (Times::default(), Lost::default());
