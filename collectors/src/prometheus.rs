@@ -20,6 +20,7 @@ use crate::status::{Publisher, one_line};
 use crate::{Intake, Now};
 
 mod answer;
+pub mod objectives;
 pub mod query;
 pub mod recipe;
 mod track;
@@ -196,27 +197,6 @@ impl Client {
         let received = self.ask(&query, now).await?;
         one_number(&received.answer)
             .map_err(|found| Error::NotOneNumber { found, query: query.to_string() })
-    }
-
-    /// As [`Client::measure`], for an objective's `good` or `total`; why it is unknown goes to the
-    /// log only.
-    pub async fn objective(
-        &self,
-        template: &str,
-        backend: &str,
-        window: Duration,
-        now: &Now,
-    ) -> Option<f64> {
-        let window = format!("{}s", window.as_secs().max(1));
-        let values = Values::from([("backend", backend), ("window", window.as_str())]);
-        match self.measure(template, &values, now).await {
-            Ok(number) => Some(number),
-            Err(error) => {
-                let error = one_line(&error);
-                tracing::warn!(%backend, %error, "objective unknown");
-                None
-            }
-        }
     }
 
     async fn ask(&self, query: &Query, now: &Now) -> Result<Received, Error> {

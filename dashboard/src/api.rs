@@ -270,8 +270,8 @@ pub(crate) fn find_decision(snapshot: &Snapshot, id: &str) -> Result<DecisionDet
         id.parse().map_err(|error| Wrong::Decision.because(format!("{id:?}: {error}")))?;
     snapshot.decision(number).ok_or_else(|| {
         Wrong::Decision.because(format!(
-            "decision {number} changed nothing or is no longer kept; the journal has it \
-             (weir journal export), /api/v1/decisions lists those kept"
+            "decision {number} changed nothing or is no longer kept; \
+             /api/v1/decisions lists those kept"
         ))
     })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::ObjectiveStatus;
 use crate::goal::{Goal, Indicator, Objective};
-use crate::observation::{Row, ServiceTraffic};
+use crate::observation::{Indicated, Row, ServiceTraffic};
 use crate::units::{Moment, Ratio};
 
 /// The width of a bucket.
@@ -68,6 +68,19 @@ impl Budgets {
         }
     }
 
+    /// Takes in what a query counted for an objective; whatever is no count is left out.
+    pub fn indicated(&mut self, at: Moment, goal: &Goal, counted: &Indicated) {
+        let counts = counted.good >= 0.0 && counted.good.is_finite() && counted.total.is_finite();
+        let by_query = |objective: &Objective| {
+            objective.name == counted.objective
+                && matches!(objective.indicator, Indicator::Prometheus { .. })
+        };
+        let mut pairs = self.0.iter_mut().zip(&goal.objectives);
+        if let (true, Some((budget, _))) = (counts, pairs.find(|(_, one)| by_query(one))) {
+            budget.add(number(at), counted.good.min(counted.total), counted.total);
+        }
+    }
+
     /// How the objectives stand.
     pub fn status(&self, at: Moment, goal: &Goal) -> Vec<ObjectiveStatus> {
         let pairs = self.0.iter().zip(&goal.objectives);
@@ -106,7 +119,7 @@ fn count(objective: &Objective, traffic: &ServiceTraffic) -> (f64, f64) {
                 (0.0, 0.0)
             }
         }
-        // The shell's queries answer these; they do not come from endpoints.
+        // Queries answer these (`indicated`); they do not come from endpoints.
         Indicator::Prometheus { .. } => (0.0, 0.0),
     }
 }
@@ -194,6 +207,34 @@ mod tests {
         let status = after(&[(0, 600, 3), (600, 400, 2)], Duration::from_secs(86_400));
         assert!((status.budget_left - 0.5).abs() < 1e-6, "{status:?}");
         assert!((status.burn_rate - 0.5).abs() < 1e-6, "{status:?}");
+    }
+
+    #[test]
+    fn queries_count_for_their_own_objective_only() {
+        let mut goal = goal(Duration::from_secs(86_400));
+        let indicator = Indicator::Prometheus { good: "a".into(), total: "b".into() };
+        goal.objectives.push(Objective {
+            name: "found".into(),
+            indicator,
+            ..goal.objectives[0].clone()
+        });
+        let mut budgets = Budgets::default();
+        budgets.follow(&goal);
+        let counted = |objective: &str, good: f64, total: f64| Indicated {
+            service: goal.service.clone(),
+            objective: objective.into(),
+            good,
+            total,
+        };
+        let at = Moment::default();
+        budgets.indicated(at, &goal, &counted("found", 199.0, 200.0));
+        budgets.indicated(at, &goal, &counted("found", f64::NAN, 200.0));
+        budgets.indicated(at, &goal, &counted("found", 1.0, f64::INFINITY));
+        budgets.indicated(at, &goal, &counted("availability", 0.0, 200.0));
+        budgets.absorb(at, &goal, Some(&traffic(100, 100)));
+        let status = budgets.status(at, &goal);
+        assert_eq!(status[0].good, Some(Ratio::ZERO));
+        assert_eq!(status[1].good, Some(Ratio::clamped(0.995)));
     }
 
     #[test]

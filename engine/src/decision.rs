@@ -4,6 +4,7 @@
 //! the choice is made. The texts people read (log, API, page) are these types' `Display`.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -24,8 +25,8 @@ pub struct Decision {
     pub sequence: u64,
     /// When it was taken.
     pub at: Moment,
-    /// One per service, in ascending order of id.
-    pub services: Vec<ServiceDecision>,
+    /// One per service, in ascending order of id. Shared with the state, which remembers the last.
+    pub services: Vec<Arc<ServiceDecision>>,
     /// Access log sampling per node.
     pub sampling: Vec<Sampling>,
 }
@@ -49,7 +50,7 @@ pub struct ServiceDecision {
     /// be done.
     pub endpoints: Vec<EndpointDecision>,
     /// What each client cluster gets. In Observe and Recommend: equal shares.
-    pub realisations: Vec<Realisation>,
+    pub realisations: Vec<Arc<Realisation>>,
     /// How the policy's objectives stand.
     pub objectives: Vec<ObjectiveStatus>,
     /// Part of the service's traffic that this step moves (half the sum of absolute changes of

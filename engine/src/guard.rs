@@ -182,6 +182,7 @@ pub fn allow(
         ramp::go_on(&mut endpoints);
     }
     ramp::bound(&mut endpoints, assessment, view);
+    tell_of_proxies(&mut endpoints, view);
     remember(&endpoints, view, memory);
     Allowed { stance: settled(stance, &endpoints), endpoints }
 }
@@ -211,6 +212,19 @@ fn standing(plan: &Plan, view: &View<'_>, memory: &Memory) -> Vec<Granted> {
             Granted { weight: standing.weight, state, reason, bound: None }
         })
         .collect()
+}
+
+/// Where most proxies have an endpoint out themselves, that is what there is to say of it.
+fn tell_of_proxies(endpoints: &mut [Granted], view: &View<'_>) {
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        let says_little =
+            matches!(granted.reason, Reason::Equal | Reason::Unknown | Reason::Remainder);
+        let opinion = view.history.opinion(index, view.at).filter(|_| says_little);
+        if let Some(opinion) = opinion.filter(|opinion| 2 * opinion.ejected_by > opinion.of) {
+            granted.reason =
+                Reason::EjectedByProxies { clients: opinion.ejected_by, of: opinion.of };
+        }
+    }
 }
 
 /// What an acting service is doing: at rest while all weights are equal and nobody is out.

@@ -21,8 +21,20 @@ const WINDOWS_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     windows: VecDeque<Window>,
+    /// What proxies last thought of each endpoint. They say so less often than they count.
+    opinions: Vec<Option<Opinion>>,
     /// When counts last arrived.
     pub fresh: Option<Moment>,
+}
+
+/// How many proxies ejected an endpoint themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    at: Moment,
+    /// Clients that ejected it.
+    pub ejected_by: u32,
+    /// Of so many whose opinion is known.
+    pub of: u32,
 }
 
 /// What was seen in one step.
@@ -52,7 +64,9 @@ pub struct ZoneWindow {
 impl History {
     /// Takes in a step's telemetry for a service of so many endpoints.
     pub fn absorb(&mut self, at: Moment, endpoints: usize, traffic: Option<&ServiceTraffic>) {
+        self.opinions.resize_with(endpoints, Option::default);
         if let Some(traffic) = traffic {
+            self.hear(at, &traffic.rows);
             if traffic.rows.iter().any(|row| row.clients > 0) {
                 self.fresh = Some(at);
             }
@@ -82,8 +96,22 @@ impl History {
         }
     }
 
+    fn hear(&mut self, at: Moment, rows: &[Row]) {
+        for row in rows.iter().filter(|row| row.opinions > 0) {
+            if let Some(opinion) = self.opinions.get_mut(row.endpoint as usize) {
+                *opinion = Some(Opinion { at, ejected_by: row.ejected_by, of: row.opinions });
+            }
+        }
+    }
+
+    /// What proxies thought of an endpoint within the reach.
+    pub fn opinion(&self, endpoint: usize, at: Moment) -> Option<Opinion> {
+        self.opinions.get(endpoint).copied().flatten().filter(|said| at.since(said.at) < REACH)
+    }
+
     /// Follows a change of topology: `from[new]` is the old index of each endpoint.
     pub fn remap(&mut self, from: &[Option<usize>]) {
+        self.opinions = remapped(&mut self.opinions, from);
         for window in &mut self.windows {
             window.rows = remapped(&mut window.rows, from);
             for zone in &mut window.zones {

@@ -25,6 +25,7 @@ pub mod latency;
 pub mod names;
 pub mod units;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -50,14 +51,12 @@ pub fn decide<M: Model>(
     let mesh = &mut state.mesh;
     let services = state.services.iter_mut();
     let services = services.map(|service| decide_service(service, mesh, step, model));
-    let decision = Decision {
+    Decision {
         sequence: state.sequence,
         at,
         services: services.collect(),
         sampling: state.sampling.rates(),
-    };
-    state.remember(&decision);
-    decision
+    }
 }
 
 /// What all services of a step share.
@@ -73,7 +72,7 @@ fn decide_service<M: Model>(
     mesh: &mut Mesh,
     step: Step,
     model: &M,
-) -> ServiceDecision {
+) -> Arc<ServiceDecision> {
     let Step { at, unrecorded, .. } = step;
     if let Some(last) = service.not_due(at) {
         return last;
@@ -104,7 +103,7 @@ fn decide_service<M: Model>(
         at,
     };
     let realisations = realise::realise(wanted, view.topology, &mut service.realised);
-    let decision = ServiceDecision {
+    let decision = Arc::new(ServiceDecision {
         service: view.topology.service.clone(),
         policy: view.goal.policy.clone(),
         mode: view.goal.mode,
@@ -116,8 +115,9 @@ fn decide_service<M: Model>(
             .map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints, view.topology)),
         endpoints: described(&allowed.endpoints, &view),
         realisations,
-    };
+    });
     service.decided = Some(at);
+    service.last = Some(Arc::clone(&decision));
     decision
 }
 

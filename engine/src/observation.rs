@@ -103,6 +103,8 @@ pub struct Observation {
     /// Folded telemetry, in ascending order of service; services that nothing was seen of are
     /// missing.
     pub traffic: Vec<ServiceTraffic>,
+    /// What the user's own queries counted for objectives.
+    pub indicated: Vec<Indicated>,
     /// What proxies said of earlier pushes.
     pub receipts: Vec<Receipt>,
     /// Access log entries per node since the last step.
@@ -170,6 +172,19 @@ pub struct Row {
     pub ejected_by: u32,
     /// Clients whose opinion is known.
     pub opinions: u32,
+}
+
+/// Events that a query of the user's own counted for an objective since it was last asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Indicated {
+    /// Whose objective.
+    pub service: ServiceId,
+    /// The objective's name.
+    pub objective: String,
+    /// Good events.
+    pub good: f64,
+    /// All events.
+    pub total: f64,
 }
 
 /// Whether a push was taken.

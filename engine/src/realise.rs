@@ -7,6 +7,7 @@
 //! state. So equal weights in the original localities are the rule, classes are few, lasting and
 //! keep their names, and moves between them have a budget.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -31,13 +32,15 @@ pub struct Memory {
     /// One per endpoint: its class, and since when.
     pub places: Vec<classes::Place>,
     /// What is in force.
-    pub last: Vec<Realisation>,
+    pub last: Vec<Arc<Realisation>>,
+    /// What that was made of; none where the topology changed since.
+    parts: Option<Vec<Part>>,
     /// When that last changed.
     pub changed: Moment,
 }
 
 /// One endpoint as the realiser sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// Weight relative to the equal share.
     pub(crate) weight: f64,
@@ -65,6 +68,12 @@ impl Memory {
     pub fn remap(&mut self, from: &[Option<usize>]) {
         self.places = remapped(&mut self.places, from);
         self.last.clear();
+        self.forget();
+    }
+
+    /// Has the next realisation made anew.
+    pub fn forget(&mut self) {
+        self.parts = None;
     }
 }
 
@@ -86,28 +95,34 @@ pub fn realise(
     wanted: Wanted<'_>,
     topology: &ServiceTopology,
     memory: &mut Memory,
-) -> Vec<Realisation> {
+) -> Vec<Arc<Realisation>> {
     let parts = parts(wanted, topology);
-    classes::settle(&parts, wanted.at, &mut memory.places);
+    let moved = classes::settle(&parts, wanted.at, &mut memory.places);
+    if moved || memory.parts.as_ref() != Some(&parts) {
+        let made = make(&parts, topology, memory);
+        if !same_groups(&made, &memory.last) {
+            memory.changed = wanted.at;
+        }
+        (memory.last, memory.parts) = (made, Some(parts));
+    }
+    memory.last.clone()
+}
+
+fn make(parts: &[Part], topology: &ServiceTopology, memory: &Memory) -> Vec<Arc<Realisation>> {
     let mut realisations: Vec<(ClusterForm, Realisation)> = Vec::new();
     for cluster in &topology.clusters {
         let known = realisations.iter_mut().find(|(form, _)| *form == cluster.form);
         if let Some((_, realisation)) = known {
             realisation.clusters.push(cluster.name.clone());
         } else {
-            let made = of_form(cluster.form, &parts, topology, memory, cluster.name.clone());
+            let made = of_form(cluster.form, parts, topology, memory, cluster.name.clone());
             realisations.push((cluster.form, made));
         }
     }
-    let made: Vec<Realisation> = realisations.into_iter().map(|(_, made)| made).collect();
-    if !same_groups(&made, &memory.last) {
-        memory.changed = wanted.at;
-    }
-    memory.last.clone_from(&made);
-    made
+    realisations.into_iter().map(|(_, made)| Arc::new(made)).collect()
 }
 
-fn same_groups(a: &[Realisation], b: &[Realisation]) -> bool {
+fn same_groups(a: &[Arc<Realisation>], b: &[Arc<Realisation>]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| a.groups == b.groups && a.clusters == b.clusters)
 }

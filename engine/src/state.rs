@@ -1,19 +1,20 @@
 //! All memory: plain data, so that a journal of observations replays to the same decisions.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budgets;
-use crate::decision::{Decision, ServiceDecision};
+use crate::decision::ServiceDecision;
 use crate::goal::{Goal, Goals, Mode};
 use crate::history::History;
 use crate::model::Model;
 use crate::names::ServiceId;
 use crate::observation::{Observation, ServiceTraffic};
 use crate::topology::{ServiceTopology, Topology};
-use crate::units::Moment;
+use crate::units::{Moment, Ratio};
 use crate::{guard, realise, sampling};
 
 /// A longer time between two steps is a pause, not a tick (which is a minute at most): Weir was not
@@ -57,7 +58,7 @@ pub struct ServiceState<M> {
     /// When this service was last decided.
     pub decided: Option<Moment>,
     /// The last decision.
-    pub last: Option<ServiceDecision>,
+    pub last: Option<Arc<ServiceDecision>>,
 }
 
 impl<M: Clone + Default> State<M> {
@@ -89,11 +90,21 @@ impl<M: Clone + Default> State<M> {
             service.history.absorb(self.at, service.topology.endpoints.len(), traffic);
             service.budgets.absorb(self.at, &service.goal, traffic);
         }
+        self.absorb_indicated(observation);
         self.absorb_receipts(observation);
         let load = self.load();
         self.mesh.load = load.unwrap_or(0.0);
         self.sampling.absorb(&observation.logs, load, observation.log_budget);
         elapsed.min(PAUSE)
+    }
+
+    fn absorb_indicated(&mut self, observation: &Observation) {
+        for indicated in &observation.indicated {
+            if let Ok(at) = self.find(&indicated.service) {
+                let service = &mut self.services[at];
+                service.budgets.indicated(self.at, &service.goal, indicated);
+            }
+        }
     }
 
     fn absorb_receipts(&mut self, observation: &Observation) {
@@ -126,12 +137,6 @@ impl<M: Clone + Default> State<M> {
             self.services.push(service);
         }
         self.services.sort_by(|a, b| a.topology.service.cmp(&b.topology.service));
-    }
-
-    pub(crate) fn remember(&mut self, decision: &Decision) {
-        for (service, decided) in self.services.iter_mut().zip(&decision.services) {
-            service.last = Some(decided.clone());
-        }
     }
 }
 
@@ -167,13 +172,18 @@ impl<M: Clone + Default> ServiceState<M> {
         self.decided.map_or(step, |decided| at.since(decided).min(PAUSE))
     }
 
-    /// The last decision, as long as the policy's interval has not passed.
-    pub(crate) fn not_due(&self, at: Moment) -> Option<ServiceDecision> {
+    /// The last decision, as long as the policy's interval has not passed. It moves nothing again.
+    pub(crate) fn not_due(&mut self, at: Moment) -> Option<Arc<ServiceDecision>> {
         let interval = self.goal.evaluation.interval?;
         let decided = self.decided?;
-        let same = self.last.as_ref()?;
-        (at.since(decided) < interval)
-            .then(|| ServiceDecision { moved: crate::units::Ratio::ZERO, ..same.clone() })
+        let same = self.last.as_mut()?;
+        if at.since(decided) >= interval {
+            return None;
+        }
+        if same.moved > Ratio::ZERO {
+            Arc::make_mut(same).moved = Ratio::ZERO;
+        }
+        Some(Arc::clone(same))
     }
 
     fn steer(&mut self, goals: &Goals, at: Moment) {
@@ -211,6 +221,7 @@ impl<M: Clone + Default> ServiceState<M> {
         }
         if self.topology != *declared {
             self.decided = None;
+            self.realised.forget();
         }
         self.topology = declared.clone();
     }

@@ -1,5 +1,7 @@
 //! What stands in a journal.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_engine::decision::{Decision, ServiceDecision};
@@ -37,7 +39,7 @@ pub struct Step {
     /// The digest of the whole decision: a replay must reproduce it.
     pub decision: [u8; 16],
     /// The decisions of the services for which something changed.
-    pub changed: Vec<ServiceDecision>,
+    pub changed: Vec<Arc<ServiceDecision>>,
 }
 
 /// The first half of the SHA-256 of a decision's bytes.

@@ -242,7 +242,7 @@ pub struct Latency {
     pub threshold: At<Timer<1, { 10 * MINUTE }>>,
 }
 
-/// Two queries. `{{backend}}` stands for the endpoint, `{{window}}` for the time looked back.
+/// Two queries. `{{backend}}` stands for the service's name, `{{window}}` for the time looked back.
 #[derive(Clone, Debug, DeserializeDerive, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Prometheus {

@@ -157,14 +157,14 @@ impl Plan {
             load: PerSecond::clamped(0.0),
             capacity: None,
             endpoints: vec![],
-            realisations: vec![realisation],
+            realisations: vec![Arc::new(realisation)],
             objectives: vec![],
             moved: Ratio::ZERO,
         };
         Decision {
             sequence: self.sequence,
             at: Moment::from_millis(1_700_000_000_000),
-            services: vec![service],
+            services: vec![Arc::new(service)],
             sampling: vec![],
         }
     }

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::bootstrap::v3::{Bootstrap, bootstrap};
@@ -121,7 +122,8 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                 objectives: Vec::new(),
                 moved: Ratio::ZERO,
             };
-            let decision = Decision { sequence: 1, services: vec![decided], ..Default::default() };
+            let decision =
+                Decision { sequence: 1, services: vec![Arc::new(decided)], ..Default::default() };
             (decision, Topology { services: vec![topology] })
         },
     )

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_collectors::http;
+use weir_collectors::prometheus::query::Query;
+use weir_collectors::prometheus::recipe::What;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::Source;
 use weir_engine::topology::ClusterForm;
@@ -29,6 +31,8 @@ pub struct Config {
     pub api: SocketAddr,
     /// Where the metrics are.
     pub metrics: SocketAddr,
+    /// Names besides `localhost` by which API and pages may be asked for.
+    pub hosts: Vec<String>,
     /// Where the journal and the last good state are.
     pub data_dir: PathBuf,
     /// The largest size of the journal in bytes.
@@ -145,8 +149,8 @@ pub struct PrometheusConfig {
     pub interval: Duration,
     /// Which metrics to ask for.
     pub preset: Preset,
-    /// Queries of the user's own, by what they give.
-    pub queries: BTreeMap<String, String>,
+    /// Queries of the user's own, and what they count.
+    pub queries: Vec<(What, Query)>,
     /// How to present oneself.
     pub http: http::Options,
 }

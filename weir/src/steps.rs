@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use weir_collectors::access_log;
 use weir_collectors::endpoints::{Discovered, telemetry::Named};
+use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
-use weir_engine::decision::{Decision, EndpointState, ServiceDecision, Stance};
-use weir_engine::goal::{Goals, Mode};
+use weir_engine::decision::{Decision, EndpointState, Realisation, ServiceDecision, Stance};
+use weir_engine::goal::{Goals, Indicator, Mode};
 use weir_engine::names::{Address, ClusterName, ServiceId};
-use weir_engine::observation::{LogVolume, Observation, Report, fold};
+use weir_engine::observation::{Indicated, LogVolume, Observation, Report, fold};
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
@@ -51,6 +52,8 @@ pub struct Inputs {
     pub reports: mpsc::Receiver<Report>,
     /// The access log.
     pub log: access_log::Handle,
+    /// What queries of the user's own counted for objectives.
+    pub indicated: mpsc::Receiver<Indicated>,
     /// Policies in force.
     pub policies: watch::Receiver<InForce>,
     /// Per service, its discovered endpoints.
@@ -72,6 +75,8 @@ pub struct Outputs {
     pub serving: watch::Sender<bool>,
     /// Names of the clusters whose load reports are wanted.
     pub clusters: watch::Sender<Arc<Vec<String>>>,
+    /// Objectives that queries of the user's own count; none where no Prometheus is asked.
+    pub objectives: Option<watch::Sender<Arc<Vec<Wanted>>>>,
 }
 
 /// What is fixed for a process's life.
@@ -196,7 +201,7 @@ impl Steps {
     }
 
     /// What a restart must know: everything that proxies are told, and who is out until when.
-    fn changing(&self) -> Vec<(Vec<weir_engine::decision::Realisation>, u32)> {
+    fn changing(&self) -> Vec<(Vec<Arc<Realisation>>, u32)> {
         let services = self.state.services.iter();
         services
             .map(|s| {
@@ -208,20 +213,11 @@ impl Steps {
 
     /// Gathers everything since the last step.
     fn observe(&mut self, at: Moment) -> Observation {
-        let mut reports = Vec::new();
-        while reports.len() < TAKEN_MAX
-            && let Ok(report) = self.inputs.reports.try_recv()
-        {
-            reports.push(report);
-        }
+        let mut reports = taken(&mut self.inputs.reports);
         let drained = self.inputs.log.drain(at);
         reports.extend(drained.reports);
-        let mut receipts = Vec::new();
-        while receipts.len() < TAKEN_MAX
-            && let Ok(receipt) = self.outputs.publisher.receipts.try_recv()
-        {
-            receipts.push(receipt);
-        }
+        let receipts = taken(&mut self.outputs.publisher.receipts);
+        let indicated = taken(&mut self.inputs.indicated);
         let topology = self.declared(&reports, at);
         let goals = self.wanted();
         Observation {
@@ -231,6 +227,7 @@ impl Steps {
             goals: goals.map(|goals| (*goals).clone()),
             logs: volumes(drained.volumes, &reports),
             receipts,
+            indicated,
             log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
             unrecorded: self.unrecorded,
         }
@@ -298,7 +295,23 @@ impl Steps {
             }
         }
         self.goals = Arc::new(goals);
+        self.ask_for(queried(&self.goals));
         Some(Arc::clone(&self.goals))
+    }
+
+    /// Has the objectives' own queries asked.
+    fn ask_for(&self, wanted: Vec<Wanted>) {
+        if let Some(objectives) = &self.outputs.objectives {
+            objectives.send_replace(Arc::new(wanted));
+            return;
+        }
+        for Wanted { service, objective, .. } in wanted {
+            tracing::warn!(
+                %service,
+                objective,
+                "nobody is asked for this objective: name a prometheus source in weir.yaml"
+            );
+        }
     }
 
     /// Logs what changes an operator's view: what Weir does with a service, and who is out.
@@ -411,6 +424,29 @@ impl Steps {
         }
         self.save(at, true);
     }
+}
+
+/// The objectives that queries count.
+fn queried(goals: &Goals) -> Vec<Wanted> {
+    let all = goals
+        .services
+        .iter()
+        .flat_map(|goal| goal.objectives.iter().map(|objective| (goal.service.clone(), objective)));
+    all.filter_map(|(service, objective)| match &objective.indicator {
+        Indicator::Prometheus { good, total } => Some(Wanted {
+            service,
+            objective: objective.name.clone(),
+            good: good.clone(),
+            total: total.clone(),
+        }),
+        Indicator::Availability | Indicator::Latency { .. } => None,
+    })
+    .collect()
+}
+
+/// What waits, as far as one step takes it.
+fn taken<T>(waiting: &mut mpsc::Receiver<T>) -> Vec<T> {
+    std::iter::from_fn(|| waiting.try_recv().ok()).take(TAKEN_MAX).collect()
 }
 
 /// What was last logged of a service.

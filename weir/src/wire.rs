@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -206,7 +206,8 @@ impl Assembly {
         let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
         let discovered = self.discover(&state);
         let (serving, serves) = watch::channel(false);
-        self.collect(&intake)?;
+        let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
+        let objectives = self.collect(&intake, &asked)?;
         self.serve_pages(api, metrics);
         let statuses = std::mem::take(&mut self.statuses);
         self.show(Feeds {
@@ -223,7 +224,7 @@ impl Assembly {
             log_budget: log_budget(&self.config),
             clock: self.clock.clone(),
         };
-        let inputs = Inputs { reports, log, policies, discovered };
+        let inputs = Inputs { reports, log, indicated, policies, discovered };
         let outputs = Outputs {
             journal: Some(journal),
             last_good: Some(last_good),
@@ -231,6 +232,7 @@ impl Assembly {
             publisher,
             serving,
             clusters,
+            objectives,
         };
         self.drive(Steps::new(setup, inputs, outputs, state));
         let Self { tasks, steps, rest, .. } = self;
@@ -284,7 +286,7 @@ impl Assembly {
         let web = Web {
             board: Arc::clone(&self.board),
             clock: self.clock.shared(),
-            hosts: Hosts::Loopback,
+            hosts: Hosts::Also(self.config.hosts.clone()),
         };
         let stop = self.rest.clone();
         self.spawn("the API", async move {

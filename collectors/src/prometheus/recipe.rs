@@ -116,15 +116,15 @@ fn rule(metric: &str, when: When, what: What) -> Rule {
 
 /// The user's own query for one kind of count. A plain selector is best: its raw samples show
 /// restarts and their own times; of a computed value neither can be known, so a fall is unknown.
-pub fn template(template: &str, values: &Values<'_>, what: What) -> Result<Recipe, QueryError> {
-    Ok(Recipe {
-        name: format!("template {template:?}"),
-        query: Query::render(template, values)?,
+pub fn template(query: Query, what: What) -> Recipe {
+    Recipe {
+        name: format!("query {:?}", query.as_str()),
+        query,
         rules: vec![Rule { metric: None, when: When::Always, what }],
         reporter: Naming::Label("instance".to_owned()),
         cluster: Naming::Label("envoy_cluster_name".to_owned()),
         endpoint: None,
-    })
+    }
 }
 
 /// Envoy's own metrics of these client clusters, per endpoint (where `per_endpoint_stats` is on)

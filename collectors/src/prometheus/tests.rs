@@ -86,20 +86,6 @@ async fn a_clock_far_away_makes_every_age_a_guess() {
     }
 }
 
-#[tokio::test]
-async fn objectives_fill_their_placeholders_in() {
-    let server = serve(|request| {
-        let good = request.path.contains("query=a%7Bb%3D%22x%5C%22y%22%7D%5B300s%5D");
-        vector(&[if good { "1" } else { "2" }])
-    })
-    .await;
-    let client = Client::new(&format!("{}/", server.url()), &http::Options::default()).unwrap();
-    let window = Duration::from_secs(300);
-    let template = r#"a{b="{{backend}}"}[{{window}}]"#;
-    assert_eq!(client.objective(template, "x\"y", window, &fixed()).await, Some(1.0));
-    assert_eq!(client.objective("a{b={{backend}}}", "x", window, &fixed()).await, None);
-}
-
 /// What `envoy` asks, answered with counters that grow by ten a second, asked once a second.
 fn growing(path: &str, second: u64) -> Canned {
     let endpoints = path.contains("endpoint");

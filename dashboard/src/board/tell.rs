@@ -47,7 +47,7 @@ impl Telling<'_> {
             changes_left_out: left_out(changes.endpoints.len()),
             inputs: self.inputs(changes),
             limits: words::limits(self.goal),
-            sent: self.service.realisations.iter().take(LISTED).map(sent).collect(),
+            sent: self.service.realisations.iter().take(LISTED).map(|made| sent(made)).collect(),
             answers: AnswersView::default(),
             effect: None,
         }

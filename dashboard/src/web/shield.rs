@@ -21,6 +21,9 @@ const HEADERS_MAX: usize = 16 * 1024;
 /// The largest body. Nothing here reads one; a client that sends one anyway is told so.
 const BODY_MAX: u64 = 256 * 1024;
 
+/// What a kubelet or a load balancer asks for by whatever name: it says nothing about the mesh.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What a browser may do with an answer: no script but ours, no frame, no guessing.
 const SECURITY: [(HeaderName, &str); 5] = [
     (
@@ -70,6 +73,7 @@ fn refused(problem: Problem, request: &Request) -> Response {
 fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
     let headers = request.headers();
     wrong_host(hosts, request.uri(), headers)
+        .filter(|_| !HEALTH.contains(&request.uri().path()))
         .or_else(|| wrong_origin(hosts, headers))
         .or_else(|| wrong_method(request.method()))
         .or_else(|| too_large(headers))
@@ -80,8 +84,8 @@ fn wrong_host(hosts: &Hosts, uri: &Uri, headers: &HeaderMap) -> Option<Problem> 
     let host = uri.authority().map(axum::http::uri::Authority::as_str).or(host).unwrap_or_default();
     (!hosts.include(without_port(host))).then(|| {
         Wrong::Host.because(format!(
-            "this server is not known as {host:?}; ask for localhost, or add the name to the API's \
-             hosts in weir.yaml"
+            "this server is not known as {host:?}; ask for localhost, or add the name to \
+             listen.hosts in weir.yaml"
         ))
     })
 }

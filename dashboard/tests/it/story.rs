@@ -119,7 +119,11 @@ impl Story {
         Decision {
             sequence: 1_000 + self.step,
             at: at(self.step),
-            services: self.casts.iter().map(|cast| decide_service_at(cast, self.step)).collect(),
+            services: self
+                .casts
+                .iter()
+                .map(|cast| Arc::new(decide_service_at(cast, self.step)))
+                .collect(),
             sampling: Vec::new(),
         }
     }
@@ -212,7 +216,7 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         stance,
         load: PerSecond::clamped(cast.rps),
         capacity: PerSecond::new(cast.rps * 1.66),
-        realisations: vec![realisation(&endpoints, cast)],
+        realisations: vec![Arc::new(realisation(&endpoints, cast))],
         endpoints,
         objectives: objectives(cast, step),
         moved: Ratio::ZERO,

@@ -29,6 +29,9 @@ const CAPACITY_USED_MOST: f64 = 0.9;
 /// A sum of parts k/P carries rounding of the order of 1e-15 per term.
 const SLACK: f64 = 1e-9;
 
+/// An ejection rests on at least so many requests, whatever a model makes of fewer.
+const REQUESTS_LEAST: f64 = 20.0;
+
 /// A probation passes after this many requests ...
 const PROVEN_BY: f64 = 50.0;
 
@@ -152,6 +155,10 @@ fn limit(
     if count <= TOO_FEW {
         return Some(Bound::TooFew);
     }
+    let seen = assessment.endpoints.get(candidate).map_or(0.0, |judged| judged.requests);
+    if seen < REQUESTS_LEAST {
+        return Some(Bound::Quorum);
+    }
     let out_after: f64 = (0..count)
         .map(|index| if index == candidate { 1.0 } else { part_out(endpoints, index, view) })
         .sum();
@@ -192,12 +199,8 @@ pub(super) fn part_out(endpoints: &[Granted], index: usize, view: &View<'_>) -> 
     if !endpoints[index].is_in() {
         return 1.0;
     }
-    let opinion = view
-        .history
-        .newest_first()
-        .filter_map(|window| window.rows.get(index)?.as_ref())
-        .find(|row| row.opinions > 0);
-    opinion.map_or(0.0, |row| f64::from(row.ejected_by) / f64::from(row.opinions))
+    let opinion = view.history.opinion(index, view.at);
+    opinion.map_or(0.0, |opinion| f64::from(opinion.ejected_by) / f64::from(opinion.of))
 }
 
 /// Whether the remaining endpoints can carry the load; unknown capacities say nothing against it.

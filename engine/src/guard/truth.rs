@@ -3,6 +3,7 @@
 //! Under least request traffic moves within a locality by design, so there only the sums of
 //! localities are compared; an ejected endpoint must get (next to) nothing in any form.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -26,7 +27,7 @@ const EJECTED_MOST: f64 = 0.005;
 /// Compares what was measured since `pushed` with the realisation in force, if there is one and
 /// enough was seen. With several realisations at work nobody knows who made which part.
 pub fn mismatch(
-    realisations: &[Realisation],
+    realisations: &[Arc<Realisation>],
     topology: &ServiceTopology,
     history: &History,
     pushed: Moment,
@@ -147,7 +148,7 @@ mod tests {
             let traffic = ServiceTraffic { rows: rows.collect(), ..ServiceTraffic::default() };
             history.absorb(Moment::from_millis(second * 1_000), 4, Some(&traffic));
         }
-        mismatch(&[realisation], &topology, &history, Moment::default())
+        mismatch(&[Arc::new(realisation)], &topology, &history, Moment::default())
     }
 
     #[test]

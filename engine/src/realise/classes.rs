@@ -60,8 +60,9 @@ const HALF_CLOSES: f64 = 0.80;
 /// Members that a class under real load needs.
 const MEMBERS_LEAST: usize = 3;
 
-/// Decides which class each endpoint is in, within the budget for moves.
-pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) {
+/// Decides which class each endpoint is in, within the budget for moves; returns whether any
+/// moved.
+pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> bool {
     places.resize_with(parts.len(), Place::default);
     let wanted = wanted(parts, places);
     for (place, lane) in places.iter_mut().zip(&wanted) {
@@ -70,7 +71,7 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) {
         }
     }
     let budget = libm::floor(MOVED_MOST * parts.len() as f64).max(1.0);
-    let mut moves = 0.0;
+    let (mut moves, mut moved) = (0.0, false);
     for (place, part) in places.iter_mut().zip(parts) {
         // A host that the proxies do not know yet loses nothing by a move.
         let free = !place.known && part.passing;
@@ -85,10 +86,11 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) {
         let allowed = rested && lasts && part.ejected_by_proxies <= 0.0 && moves < budget;
         if free || allowed {
             moves += if free { 0.0 } else { 1.0 };
-            place.lane = place.wanted;
+            (place.lane, moved) = (place.wanted, true);
             place.moved = (!free).then_some(at).or(place.moved);
         }
     }
+    moved
 }
 
 /// The class that each endpoint should be in by its weight and by how it stands now.

@@ -62,14 +62,14 @@ impl Bench {
         }
     }
 
-    fn step(&mut self, endpoints: &[Granted]) -> Realisation {
+    fn step(&mut self, endpoints: &[Granted]) -> Arc<Realisation> {
         self.at = self.at.plus(Duration::from_secs(1));
         let none = alloc::vec![0.0; endpoints.len()];
         let wanted = Wanted { endpoints, ejected_by_proxies: &none, mode: self.mode, at: self.at };
         realise(wanted, &self.topology, &mut self.memory).remove(0)
     }
 
-    fn seconds(&mut self, count: u32, endpoints: &[Granted]) -> Realisation {
+    fn seconds(&mut self, count: u32, endpoints: &[Granted]) -> Arc<Realisation> {
         let mut last = self.step(endpoints);
         for _ in 1..count {
             last = self.step(endpoints);

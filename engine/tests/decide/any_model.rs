@@ -179,7 +179,7 @@ proptest! {
             let seen = names.iter().map(|name| traffic(name, &[FINE; 4])).collect();
             let observation = mesh.observe(seen);
             let decision = decide(&mut mesh.state, &observation, &model);
-            let now: Vec<Vec<f64>> = decision.services.iter().map(shares).collect();
+            let now: Vec<Vec<f64>> = decision.services.iter().map(|service| shares(service)).collect();
             // All services have the same load: one of them is a sixth of the mesh.
             let step: f64 = before.iter().zip(&now).map(|(before, now)| moved(before, now)).sum();
             moves.0.push((mesh.at, step / names.len() as f64));

@@ -1,6 +1,7 @@
 //! The stage that tests and benchmark share: scenarios, and Weir's own loop as their governor.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use weir_engine::decide;
 use weir_engine::decision::{EndpointState, Group, ServiceDecision, Stance};
@@ -27,7 +28,7 @@ pub(crate) struct Governor {
     topology: Topology,
     goals: Option<Goals>,
     /// What was decided, step by step.
-    pub(crate) decisions: Vec<ServiceDecision>,
+    pub(crate) decisions: Vec<Arc<ServiceDecision>>,
 }
 
 impl Governor {
@@ -77,7 +78,7 @@ impl Governor {
 
     /// How many steps found an endpoint out.
     pub(crate) fn steps_with_ejections(&self) -> usize {
-        let out = |decision: &&ServiceDecision| {
+        let out = |decision: &&Arc<ServiceDecision>| {
             let mut endpoints = decision.endpoints.iter();
             endpoints.any(|endpoint| matches!(endpoint.state, EndpointState::Ejected { .. }))
         };
@@ -86,7 +87,7 @@ impl Governor {
 
     /// Whether it ever moved anything.
     pub(crate) fn ever_moved(&self) -> bool {
-        let moved = |decision: &ServiceDecision| {
+        let moved = |decision: &Arc<ServiceDecision>| {
             decision.stance == Stance::Steering
                 || decision.endpoints.iter().any(|endpoint| (endpoint.weight - 1.0).abs() > 1e-9)
         };

@@ -112,10 +112,6 @@ fn indicator(indicator: &Indicator, field: &str, tell: &mut Tell<'_>) {
         }
     }
     let Some(queries) = &indicator.prometheus else { return };
-    let what =
-        "queries of one's own are accepted, not yet asked: this budget stays full".to_owned();
-    let mend = "it may stay: a later version of Weir asks them";
-    tell(finding(queries.span, &format!("{field}.prometheus"), Code::NotYetActive, what, mend));
     for (name, text) in [("good", &queries.good), ("total", &queries.total)] {
         if let Err((what, mend)) = query::check(text.as_str()) {
             let field = format!("{field}.prometheus.{name}");

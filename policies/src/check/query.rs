@@ -2,7 +2,7 @@
 
 use promql_parser::parser;
 
-/// What stands for the endpoint's name while a query is checked.
+/// What stands for the service's name while a query is checked.
 const BACKEND: &str = "backend";
 
 /// What stands for the window while a query is checked.

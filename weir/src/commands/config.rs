@@ -33,6 +33,7 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("listen.xds", config.xds.to_string()),
         ("listen.api", config.api.to_string()),
         ("listen.metrics", config.metrics.to_string()),
+        ("listen.hosts", list(config.hosts.iter().cloned())),
         ("data_dir", config.data_dir.display().to_string()),
         ("journal.max_mib", (config.journal_max >> 20).to_string()),
         ("tick", format!("{:?}", config.tick)),

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use weir_collectors::prometheus::query::{Query, Values};
+use weir_collectors::prometheus::recipe::What;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::Source as Counts;
 use weir_engine::topology::{BalancerPolicy, ClientKind, ClusterForm};
@@ -29,6 +31,10 @@ const TICK_MIN: Duration = Duration::from_millis(100);
 const TICK_MAX: Duration = Duration::from_secs(60);
 /// Proxies report no faster.
 const REPORTS_MIN: Duration = Duration::from_secs(1);
+/// A proxy renders all its statistics for each scrape.
+const SCRAPE_MIN: Duration = Duration::from_millis(100);
+/// No server scrapes faster than this, so asking faster brings nothing.
+const ASK_MIN: Duration = Duration::from_secs(1);
 
 /// A check under way: the file, and what was found.
 pub(super) struct Check<'a> {
@@ -45,6 +51,10 @@ impl Check<'_> {
 
     fn wrong(&mut self, span: Span, field: &str, what: String, mend: &str) {
         self.refuse(span, field, (Code::WrongValue, what, mend));
+    }
+
+    pub(super) fn contradicts(&mut self, span: Span, field: &str, what: &str, mend: &str) {
+        self.refuse(span, field, (Code::Contradiction, what.to_owned(), mend));
     }
 
     /// What a file named in the configuration contains.
@@ -71,6 +81,21 @@ impl Check<'_> {
             self.wrong(text.span, field, what, "write it as 500ms, 1s or 1m30s");
             default
         })
+    }
+
+    /// A duration that is no shorter than `least`.
+    fn interval(
+        &mut self,
+        text: Option<&At<String>>,
+        field: &str,
+        (default, least): (Duration, Duration),
+    ) -> Duration {
+        let duration = self.duration(text, field, default);
+        if let (true, Some(written)) = (duration < least, text) {
+            let what = format!("an interval of {duration:?} is below {least:?}");
+            self.wrong(written.span, field, what, &format!("use at least {least:?}"));
+        }
+        duration
     }
 }
 
@@ -113,6 +138,7 @@ pub(super) fn config(
     let mut settle = |name: &'static str, origin: Origin| drop(origins.insert(name, origin));
     settle("sources", written(!file.sources.is_empty()));
     settle("services", written(!file.services.is_empty()));
+    settle("listen.hosts", written(!file.listen.hosts.is_empty()));
     settle("journal.max_mib", written(file.journal.max_mib.is_some()));
     let sources = sources(file.sources, &mut check);
     let counts = counts(&sources);
@@ -151,6 +177,7 @@ pub(super) fn config(
         xds,
         api,
         metrics,
+        hosts: hosts(file.listen.hosts, &mut check),
         data_dir,
         journal_max: journal_max(file.journal.max_mib, &mut check),
         tick,
@@ -169,6 +196,21 @@ fn socket(written: &At<String>, field: &str, check: &mut Check<'_>) -> Option<So
         check.wrong(written.span, field, what, "write 127.0.0.1:18010 or [::1]:18010");
     }
     parsed
+}
+
+/// Names as browsers send them, less the port.
+fn hosts(written: Vec<At<String>>, check: &mut Check<'_>) -> Vec<String> {
+    for host in &written {
+        if host.value.is_empty() || host.value.contains(['/', ' ', ',', '*']) {
+            let what = format!("{:?} is no host name", host.value);
+            let mend = "write what people type, without scheme and port: weir.example.org";
+            check.wrong(host.span, "listen.hosts", what, mend);
+        } else if !host.value.starts_with('[') && host.value.contains(':') {
+            let what = format!("{:?} has a port", host.value);
+            check.wrong(host.span, "listen.hosts", what, "leave the port out: any will do");
+        }
+    }
+    written.into_iter().map(|host| host.value).collect()
 }
 
 fn journal_max(written: Option<At<u64>>, check: &mut Check<'_>) -> u64 {
@@ -328,7 +370,14 @@ fn sources(entries: Vec<At<file::SourceEntry>>, check: &mut Check<'_>) -> Vec<So
     for (index, entry) in entries.into_iter().enumerate() {
         let field = format!("sources[{index}]");
         match (entry.value.push, entry.value.scrape, entry.value.prometheus) {
-            (Some(push), None, None) => sources.push(pushed(&push, &field, check)),
+            (Some(push), None, None) => {
+                if sources.iter().any(|source| matches!(source, SourceConfig::Push { .. })) {
+                    let what = "push stands twice".to_owned();
+                    let mend = "merge the two: all proxies push to the one xDS port";
+                    check.refuse(entry.span, &field, (Code::DuplicateName, what, mend));
+                }
+                sources.push(pushed(&push, &field, check));
+            }
             (None, Some(scrape), None) => sources.push(scraped(scrape, &field, check)),
             (None, None, Some(server)) => sources.push(asked(server, &field, check)),
             _ => {
@@ -342,11 +391,7 @@ fn sources(entries: Vec<At<file::SourceEntry>>, check: &mut Check<'_>) -> Vec<So
 }
 
 fn pushed(push: &file::Push, field: &str, check: &mut Check<'_>) -> SourceConfig {
-    let interval = check.duration(push.interval.as_ref(), field, REPORTS_MIN);
-    if let (true, Some(written)) = (interval < REPORTS_MIN, &push.interval) {
-        let what = format!("{:?} is shorter than proxies should report", written.value);
-        check.wrong(written.span, field, what, "use at least 1s: each report costs 60 KB");
-    }
+    let interval = check.interval(push.interval.as_ref(), field, (REPORTS_MIN, REPORTS_MIN));
     let entries = push.entries_per_second.as_ref();
     SourceConfig::Push {
         interval,
@@ -355,21 +400,27 @@ fn pushed(push: &file::Push, field: &str, check: &mut Check<'_>) -> SourceConfig
 }
 
 fn scraped(scrape: file::Scrape, field: &str, check: &mut Check<'_>) -> SourceConfig {
-    let interval = check.duration(scrape.interval.as_ref(), field, Duration::from_secs(1));
-    for target in &scrape.targets {
+    let interval = Duration::from_secs(1);
+    let interval = check.interval(scrape.interval.as_ref(), field, (interval, SCRAPE_MIN));
+    if scrape.targets.value.is_empty() {
+        let mend = "name Envoy admin addresses: targets: [http://127.0.0.1:9901]";
+        check.wrong(scrape.targets.span, field, "no target to scrape".to_owned(), mend);
+    }
+    for target in &scrape.targets.value {
         if let Err(cause) = weir_collectors::http::target(&target.value) {
             check.wrong(target.span, field, cause.to_string(), "write http://127.0.0.1:9901");
         }
     }
     SourceConfig::Scrape(ScrapeConfig {
-        targets: scrape.targets.into_iter().map(|target| target.value).collect(),
+        targets: scrape.targets.value.into_iter().map(|target| target.value).collect(),
         interval,
         http: secrets::options(scrape.http, check),
     })
 }
 
 fn asked(server: file::Prometheus, field: &str, check: &mut Check<'_>) -> SourceConfig {
-    let interval = check.duration(server.interval.as_ref(), field, Duration::from_secs(5));
+    let interval = Duration::from_secs(5);
+    let interval = check.interval(server.interval.as_ref(), field, (interval, ASK_MIN));
     if let Err(cause) = weir_collectors::http::target(&server.url.value) {
         check.wrong(server.url.span, field, cause.to_string(), "write http://prometheus:9090");
     }
@@ -388,7 +439,29 @@ fn asked(server: file::Prometheus, field: &str, check: &mut Check<'_>) -> Source
         url: server.url.value,
         interval,
         preset,
-        queries: server.queries,
+        queries: queries(server.queries, field, check),
         http: secrets::options(server.http, check),
     })
+}
+
+/// The user's own queries, each parsed before it is ever sent.
+fn queries(written: file::Queries, field: &str, check: &mut Check<'_>) -> Vec<(What, Query)> {
+    let file::Queries { requests, errors, timeouts, local_failures } = written;
+    let all = [
+        (What::Requests, requests),
+        (What::Errors, errors),
+        (What::Timeouts, timeouts),
+        (What::LocalFailures, local_failures),
+    ];
+    let mut queries = Vec::new();
+    for (what, text) in all {
+        let Some(text) = text else { continue };
+        match Query::render(&text.value, &Values::new()) {
+            Ok(query) => queries.push((what, query)),
+            Err(cause) => {
+                check.wrong(text.span, field, cause.to_string(), "try it in Prometheus first");
+            }
+        }
+    }
+    queries
 }

@@ -38,6 +38,8 @@ pub struct Listen {
     pub api: Option<At<String>>,
     /// Metrics.
     pub metrics: Option<At<String>>,
+    /// Names besides `localhost` by which API and pages may be asked for.
+    pub hosts: Vec<At<String>>,
 }
 
 /// The journal's bounds.
@@ -127,7 +129,7 @@ pub struct Push {
 #[serde(deny_unknown_fields)]
 pub struct Scrape {
     /// Admin addresses: `http://127.0.0.1:9901`.
-    pub targets: Vec<At<String>>,
+    pub targets: At<Vec<At<String>>>,
     /// 1s by default.
     pub interval: Option<At<String>>,
     /// How to present oneself.
@@ -147,10 +149,24 @@ pub struct Prometheus {
     pub preset: Option<At<String>>,
     /// Queries of one's own, by what they give.
     #[serde(default)]
-    pub queries: BTreeMap<String, String>,
+    pub queries: Queries,
     /// How to present oneself.
     #[serde(default)]
     pub http: Http,
+}
+
+/// Templates of queries, by what they count.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queries {
+    /// Requests that ended.
+    pub requests: Option<At<String>>,
+    /// Of these, failed.
+    pub errors: Option<At<String>>,
+    /// Of the errors, timeouts.
+    pub timeouts: Option<At<String>>,
+    /// Of the errors, those that never reached an endpoint.
+    pub local_failures: Option<At<String>>,
 }
 
 /// How to present oneself to a server. Secrets stand in files or in the environment, never here.
@@ -160,7 +176,7 @@ pub struct Http {
     /// File with a bearer token.
     pub bearer_token_file: Option<At<String>>,
     /// User for basic authentication.
-    pub user: Option<String>,
+    pub user: Option<At<String>>,
     /// File with its password.
     pub password_file: Option<At<String>>,
     /// File with certificates in PEM to trust instead of the system's.

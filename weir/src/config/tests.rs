@@ -68,6 +68,18 @@ fn mistakes_are_found_at_their_lines() {
     refused("tikc: 1s", 1, "tikc");
     refused("sources:\n  - {push: {}, scrape: {targets: []}}", 2, "exactly one");
     refused("sources:\n  - scrape: {targets: [nowhere]}", 2, "nowhere");
+    refused("sources:\n  - scrape: {targets: []}", 2, "no target");
+    refused("sources:\n  - push: {}\n  - push: {}", 3, "twice");
+    refused(
+        "sources:\n  - scrape: {targets: ['http://a:1'], interval: 10ms}",
+        2,
+        "10ms is below 100ms",
+    );
+    refused("sources:\n  - prometheus: {url: 'http://p', queries: {rps: up}}", 2, "rps");
+    refused("sources:\n  - prometheus: {url: 'http://p', queries: {errors: 'a{'}}", 2, "PromQL");
+    refused("sources:\n  - prometheus: {url: 'http://p', http: {user: me}}", 2, "password");
+    refused("listen:\n  hosts: ['http://weir']", 2, "no host name");
+    refused("listen: {hosts: ['weir:80']}", 1, "has a port");
     refused("services:\n  - {name: a, endpoints: {}}", 2, "exactly one source");
     refused("services:\n  - {name: a, endpoints: {dns: host}}", 2, "port");
     refused(

@@ -1,14 +1,17 @@
 //! Starts the sources that Weir asks, and the discovery of endpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use weir_collectors::endpoints::{self, Discovered};
-use weir_collectors::prometheus::recipe::{self, Istio, Recipe, What};
-use weir_collectors::prometheus::{self, query::Values};
+use weir_collectors::prometheus;
+use weir_collectors::prometheus::objectives::{self, Wanted};
+use weir_collectors::prometheus::recipe::{self, Istio, Recipe};
 use weir_collectors::status::{Kind, Publisher};
 use weir_collectors::{Intake, admin, http, scrape};
 use weir_engine::names::{ClusterName, ServiceId};
+use weir_engine::observation::Indicated;
 use weir_engine::state::State;
 use weir_models::reference::Memory;
 
@@ -17,6 +20,12 @@ use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, 
 
 /// Where a service's endpoints can be read from as they are found.
 type Reader = (ServiceId, watch::Receiver<Arc<Discovered>>);
+
+/// By which the objectives to ask for are told.
+type Objectives = watch::Sender<Arc<Vec<Wanted>>>;
+
+/// Objectives are asked no more often: their budgets are kept by the five minutes.
+const OBJECTIVES_LEAST: Duration = Duration::from_secs(15);
 
 impl Assembly {
     /// Starts discovery; what an earlier life knew stands until a source has listed.
@@ -47,16 +56,50 @@ impl Assembly {
         readers
     }
 
-    /// Starts what Weir asks: proxies' statistics and Prometheus servers.
-    pub(super) fn collect(&mut self, intake: &Intake) -> anyhow::Result<()> {
+    /// Starts what Weir asks: proxies' statistics and Prometheus servers. Objectives are asked of
+    /// the first of these servers; where there is one, what to ask goes in by what is returned.
+    pub(super) fn collect(
+        &mut self,
+        intake: &Intake,
+        answers: &mpsc::Sender<Indicated>,
+    ) -> anyhow::Result<Option<Objectives>> {
+        let mut objectives = None;
         for source in self.config.sources.clone() {
             match source {
                 SourceConfig::Push { .. } => {}
                 SourceConfig::Scrape(config) => self.scrape(&config, intake)?,
-                SourceConfig::Prometheus(config) => self.ask(config, intake)?,
+                SourceConfig::Prometheus(config) => {
+                    if objectives.is_none() {
+                        objectives = Some(self.ask_for_objectives(&config, answers)?);
+                    }
+                    self.ask(config, intake)?;
+                }
             }
         }
-        Ok(())
+        Ok(objectives)
+    }
+
+    fn ask_for_objectives(
+        &mut self,
+        config: &PrometheusConfig,
+        answers: &mpsc::Sender<Indicated>,
+    ) -> anyhow::Result<Objectives> {
+        let (objectives, wanted) = watch::channel(Arc::default());
+        let asked = objectives::Config {
+            url: config.url.clone(),
+            http: config.http.clone(),
+            interval: config.interval.max(OBJECTIVES_LEAST),
+            wanted,
+        };
+        let target = http::shown(&http::target(&config.url)?);
+        let (publisher, status) = Publisher::new("objectives", Kind::Prometheus, &target);
+        self.statuses.push(status);
+        let (answers, now, stop) = (answers.clone(), self.clock.shared(), self.rest.clone());
+        self.spawn("the objectives' queries", async move {
+            asked.run(answers, publisher, now, stop).await;
+            Ok(())
+        });
+        Ok(objectives)
     }
 
     fn clusters(&self) -> Vec<ClusterName> {
@@ -129,19 +172,8 @@ fn recipes(config: &PrometheusConfig, services: &[Service]) -> anyhow::Result<Ve
         Preset::Istio => istio(services)?,
         Preset::None => Vec::new(),
     };
-    for (key, template) in &config.queries {
-        let what = match key.as_str() {
-            "requests" => What::Requests,
-            "errors" => What::Errors,
-            "timeouts" => What::Timeouts,
-            "local_failures" => What::LocalFailures,
-            other => anyhow::bail!(
-                "sources: prometheus: queries: {other:?} is nothing that is counted; \
-                 use requests, errors, timeouts or local_failures"
-            ),
-        };
-        recipes.push(recipe::template(template, &Values::new(), what)?);
-    }
+    let own = config.queries.iter().map(|(what, query)| recipe::template(query.clone(), *what));
+    recipes.extend(own);
     Ok(recipes)
 }
 

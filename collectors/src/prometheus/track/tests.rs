@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use super::super::answer;
+use super::super::query::Query;
 use super::super::recipe::{self, Istio, Naming};
 use super::*;
 
@@ -222,12 +223,8 @@ fn a_series_that_its_target_did_not_have_began_at_zero() {
 
 #[test]
 fn computed_values_may_fall_without_a_restart() {
-    let recipe = recipe::template(
-        "sum by (instance, envoy_cluster_name) (x)",
-        &BTreeMap::default(),
-        What::Requests,
-    );
-    let mut asked = Asked::of(recipe.unwrap());
+    let query = Query::render("sum by (instance, envoy_cluster_name) (x)", &BTreeMap::default());
+    let mut asked = Asked::of(recipe::template(query.unwrap(), What::Requests));
     let mut vector = |now: i64, value: &str| {
         asked.now = NOW + now * 1000;
         let body = format!(
