@@ -55,6 +55,7 @@ fn spread(latency: &mut Latency, lower: f64, upper: f64, count: f64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use weir_engine::latency::Threshold;
     use weir_engine::units::{Millis, Ratio};
 
     const INF: f64 = f64::INFINITY;
@@ -70,13 +71,13 @@ mod tests {
         assert!((latency.count - 6.0).abs() < 1e-12);
         assert!((latency.sum_ms - 2.048_780_4).abs() < 1e-12);
         assert!((total(&latency) - 6.0).abs() < 1e-9);
-        assert!((latency.count_within(Millis::clamped(0.5)) - 5.0).abs() < 1e-9);
+        assert!((latency.count_within(Threshold::at(Millis::clamped(0.5))) - 5.0).abs() < 1e-9);
     }
 
     #[test]
     fn halves_a_bucket_at_its_geometric_middle() {
         let latency = split(&[(4.0, 0.0), (64.0, 100.0), (INF, 100.0)], 1600.0).unwrap();
-        assert!((latency.count_within(Millis::clamped(16.0)) - 50.0).abs() < 1e-9);
+        assert!((latency.count_within(Threshold::at(Millis::clamped(16.0))) - 50.0).abs() < 1e-9);
         assert!((latency.quantile(Ratio::clamped(0.5)).unwrap().value() - 16.0).abs() < 1e-9);
     }
 
@@ -84,8 +85,8 @@ mod tests {
     fn what_lies_above_the_last_bound_stays_just_above_it() {
         let latency = split(&[(100.0, 0.0), (INF, 3.0)], 900.0).unwrap();
         // The engine bucket that 100 ms falls into begins at 90.5 ms.
-        assert!(latency.count_within(Millis::clamped(90.0)) < 1e-9);
-        assert!((latency.count_within(Millis::clamped(130.0)) - 3.0).abs() < 1e-9);
+        assert!(latency.count_within(Threshold::at(Millis::clamped(90.0))) < 1e-9);
+        assert!((latency.count_within(Threshold::at(Millis::clamped(130.0))) - 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
             for (bound, up_to) in cumulative {
                 // The engine's own buckets are 19 % wide: a bound inside one may move by as much.
                 if bound.is_finite() && bound > 1.0 {
-                    prop_assert!(latency.count_within(Millis::clamped(bound * 1.2)) >= up_to - 1e-6);
+                    prop_assert!(latency.count_within(Threshold::at(Millis::clamped(bound * 1.2))) >= up_to - 1e-6);
                 }
             }
         }

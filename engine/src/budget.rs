@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::ObjectiveStatus;
 use crate::goal::{Goal, Indicator, Objective};
+use crate::latency::Threshold;
 use crate::observation::{Indicated, Row, ServiceTraffic};
 use crate::units::{Moment, Ratio};
 
@@ -108,7 +109,12 @@ fn count(objective: &Objective, traffic: &ServiceTraffic) -> (f64, f64) {
             (requests.saturating_sub(errors) as f64, requests as f64)
         }
         Indicator::Latency { threshold } => {
-            let timed = |row: &Row| (row.latency.count_within(*threshold), row.latency.count);
+            let threshold = Threshold::at(*threshold);
+            // What is over is in few buckets, what is within in many.
+            let timed = |row: &Row| {
+                let over = row.latency.count_over(threshold);
+                ((row.latency.count - over).max(0.0), row.latency.count)
+            };
             let (good, all) = match &traffic.totals {
                 Some(totals) if totals.latency.count > 0.0 => timed(totals),
                 _ => by_endpoint().map(timed).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1)),
@@ -187,7 +193,7 @@ mod tests {
 
     fn traffic(requests: u64, errors: u64) -> ServiceTraffic {
         let row = Row { requests, errors, clients: 1, ..Row::default() };
-        ServiceTraffic { rows: alloc::vec![row], ..ServiceTraffic::default() }
+        ServiceTraffic { rows: [row].into(), ..ServiceTraffic::default() }
     }
 
     fn after(steps: &[(u64, u64, u64)], window: Duration) -> ObjectiveStatus {

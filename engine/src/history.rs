@@ -1,13 +1,13 @@
 //! The last seconds of telemetry, exact: windows of counts rather than averages.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::Place;
-use crate::observation::{Row, ServiceTraffic};
+use crate::observation::{Row, ServiceTraffic, ZoneTraffic};
 use crate::units::Moment;
 
 /// How far back evidence is pooled where the last window alone is thin: from now or, where counts
@@ -46,19 +46,28 @@ pub struct Window {
     pub clients: u32,
     /// Nodes that reported.
     pub reporters: u32,
-    /// One per declared endpoint; `None` is not covered: unknown, not zero.
-    pub rows: Vec<Option<Row>>,
+    /// One per covered endpoint, in ascending order of `endpoint`. One that is missing is unknown,
+    /// not zero.
+    pub rows: Arc<[Row]>,
     /// The same by client zone, where at least two report.
-    pub zones: Vec<ZoneWindow>,
+    pub zones: Vec<ZoneTraffic>,
 }
 
-/// One client zone's part of a window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ZoneWindow {
-    /// The clients' zone.
-    pub zone: Place,
-    /// One per declared endpoint.
-    pub rows: Vec<Option<Row>>,
+impl Window {
+    /// An endpoint's row, if it is covered.
+    pub fn row(&self, endpoint: usize) -> Option<&Row> {
+        row_of(&self.rows, endpoint)
+    }
+}
+
+/// An endpoint's row among those in ascending order: where all are covered at its own index, and
+/// never behind that.
+fn row_of(rows: &[Row], endpoint: usize) -> Option<&Row> {
+    let (last, before) = rows.get(..rows.len().min(endpoint + 1))?.split_last()?;
+    if last.endpoint as usize == endpoint {
+        return Some(last);
+    }
+    before.binary_search_by_key(&endpoint, |row| row.endpoint as usize).ok().map(|at| &before[at])
 }
 
 impl History {
@@ -74,13 +83,13 @@ impl History {
                 at,
                 clients: traffic.clients,
                 reporters: traffic.reporters,
-                rows: dense(endpoints, &traffic.rows),
+                rows: declared(&traffic.rows, endpoints),
                 zones: traffic
                     .zones
                     .iter()
-                    .map(|zone| ZoneWindow {
+                    .map(|zone| ZoneTraffic {
                         zone: zone.zone.clone(),
-                        rows: dense(endpoints, &zone.rows),
+                        rows: declared(&zone.rows, endpoints),
                     })
                     .collect(),
             });
@@ -113,9 +122,9 @@ impl History {
     pub fn remap(&mut self, from: &[Option<usize>]) {
         self.opinions = remapped(&mut self.opinions, from);
         for window in &mut self.windows {
-            window.rows = remapped(&mut window.rows, from);
+            window.rows = moved(&window.rows, from);
             for zone in &mut window.zones {
-                zone.rows = remapped(&mut zone.rows, from);
+                zone.rows = moved(&zone.rows, from);
             }
         }
     }
@@ -135,7 +144,7 @@ impl History {
     pub fn pooled(&self, endpoint: usize, since: Moment, enough: impl Fn(&Row) -> bool) -> Row {
         let mut sum = Row::default();
         for window in self.newest_first().take_while(|window| window.at >= since) {
-            if let Some(Some(row)) = window.rows.get(endpoint) {
+            if let Some(row) = window.row(endpoint) {
                 sum.add(row);
                 if enough(&sum) {
                     break;
@@ -177,15 +186,24 @@ impl Row {
     }
 }
 
-fn dense(endpoints: usize, rows: &[Row]) -> Vec<Option<Row>> {
-    let mut columns: Vec<Option<Row>> = Vec::new();
-    columns.resize_with(endpoints, || None);
-    for row in rows {
-        if let Some(place) = columns.get_mut(row.endpoint as usize) {
-            *place = Some(row.clone());
-        }
+/// Rows of declared endpoints in ascending order, each once: as they are, if they are so.
+fn declared(rows: &Arc<[Row]>, endpoints: usize) -> Arc<[Row]> {
+    let ascending = rows.is_sorted_by(|a, b| a.endpoint < b.endpoint);
+    if ascending && rows.last().is_none_or(|last| (last.endpoint as usize) < endpoints) {
+        return Arc::clone(rows);
     }
-    columns
+    let known = rows.iter().filter(|row| (row.endpoint as usize) < endpoints);
+    let sorted: BTreeMap<u32, &Row> = known.map(|row| (row.endpoint, row)).collect();
+    sorted.into_values().cloned().collect()
+}
+
+/// Rows at the places where their endpoints now stand.
+fn moved(rows: &[Row], from: &[Option<usize>]) -> Arc<[Row]> {
+    let now = from.iter().zip(0..).filter_map(|(old, endpoint)| {
+        let row = row_of(rows, (*old)?)?.clone();
+        Some(Row { endpoint, ..row })
+    });
+    now.collect()
 }
 
 /// Moves the items of a dense column to where their endpoints now stand.

@@ -95,20 +95,40 @@ impl Latency {
     }
 
     /// How many of the requests took at most `threshold`, interpolated within its bucket.
-    pub fn count_within(&self, threshold: Millis) -> f64 {
-        let edge = bucket_of(threshold);
-        self.buckets
-            .iter()
-            .map(|&(bucket, count)| match bucket.cmp(&edge) {
-                core::cmp::Ordering::Less => count,
-                core::cmp::Ordering::Greater => 0.0,
-                core::cmp::Ordering::Equal => {
-                    let lower = if bucket == 0 { 0.0 } else { upper_ms(bucket - 1) };
-                    let width = upper_ms(bucket) - lower;
-                    count * ((threshold.value() - lower) / width).clamp(0.0, 1.0)
-                }
-            })
-            .sum()
+    pub fn count_within(&self, threshold: Threshold) -> f64 {
+        let below = self.buckets.iter().take_while(|(bucket, _)| *bucket <= threshold.bucket);
+        below.map(|&(bucket, count)| count * threshold.part_within(bucket)).sum()
+    }
+
+    /// How many took longer.
+    pub fn count_over(&self, threshold: Threshold) -> f64 {
+        let above = self.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= threshold.bucket);
+        above.map(|&(bucket, count)| count * (1.0 - threshold.part_within(bucket))).sum()
+    }
+}
+
+/// A latency up to which requests are counted: its bucket, and the part of that below it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    bucket: u8,
+    part: f64,
+}
+
+impl Threshold {
+    /// Finds the threshold's bucket.
+    pub fn at(latency: Millis) -> Self {
+        let bucket = bucket_of(latency);
+        let lower = if bucket == 0 { 0.0 } else { upper_ms(bucket - 1) };
+        let width = upper_ms(bucket) - lower;
+        Self { bucket, part: ((latency.value() - lower) / width).clamp(0.0, 1.0) }
+    }
+
+    fn part_within(self, bucket: u8) -> f64 {
+        match bucket.cmp(&self.bucket) {
+            core::cmp::Ordering::Less => 1.0,
+            core::cmp::Ordering::Equal => self.part,
+            core::cmp::Ordering::Greater => 0.0,
+        }
     }
 }
 
@@ -142,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_not_within_is_over() {
+        let mut latency = Latency::default();
+        for ms in [10.0, 400.0, 480.0, 490.0, 510.0, 530.0, 2_000.0] {
+            latency.record(Millis::clamped(ms));
+        }
+        for ms in [0.0, 9.0, 500.0, 1_999.0, 1e9] {
+            let threshold = Threshold::at(Millis::clamped(ms));
+            let (within, over) = (latency.count_within(threshold), latency.count_over(threshold));
+            assert!((within + over - latency.count).abs() < 1e-9, "{within} and {over} at {ms}");
+        }
+        let half = latency.count_over(Threshold::at(Millis::clamped(500.0)));
+        assert!(half > 1.0 && half < 6.0, "{half}");
+    }
+
+    #[test]
     fn sums_are_exact_and_the_empty_one_knows_nothing() {
         let mut latency = Latency::default();
         assert_eq!(latency.mean(), None);
@@ -149,6 +184,6 @@ mod tests {
         latency.record(Millis::clamped(10.0));
         latency.record(Millis::clamped(30.0));
         assert_eq!(latency.mean(), Millis::new(20.0));
-        assert!((latency.count_within(Millis::clamped(12.0)) - 1.0).abs() < 1e-9);
+        assert!((latency.count_within(Threshold::at(Millis::clamped(12.0))) - 1.0).abs() < 1e-9);
     }
 }

@@ -5,6 +5,7 @@
 //! larger than one. Counts and sums, never rates: a rate hides how sure one may be.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -125,8 +126,9 @@ pub struct ServiceTraffic {
     pub clients: u32,
     /// How many nodes they belong to.
     pub reporters: u32,
-    /// One row per endpoint that something is known of, in ascending order of `endpoint`.
-    pub rows: Vec<Row>,
+    /// One row per endpoint that something is known of, in ascending order of `endpoint`. Shared
+    /// with the history, which keeps them for seconds.
+    pub rows: Arc<[Row]>,
     /// The service as a whole, where a source says it; `endpoint` is zero.
     pub totals: Option<Row>,
     /// The same split by client zone; empty where fewer than two zones report.
@@ -139,7 +141,7 @@ pub struct ZoneTraffic {
     /// The clients' zone.
     pub zone: Place,
     /// One row per endpoint, as above.
-    pub rows: Vec<Row>,
+    pub rows: Arc<[Row]>,
 }
 
 /// One endpoint, summed over clients.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use weir_engine::decision::Slow;
 use weir_engine::goal::{Goal, Indicator};
-use weir_engine::latency::{Latency, bucket_of, upper_ms};
+use weir_engine::latency::{Latency, Threshold};
 use weir_engine::units::{Millis, Ratio};
 
 use crate::{middle, wilson};
@@ -36,8 +36,7 @@ const NOTHING: f64 = 0.5;
 pub(crate) struct Promise {
     /// The part of requests that may be over the threshold.
     allowed: f64,
-    /// The bucket that the threshold lies in, and the part of it that is over.
-    edge: (u8, f64),
+    threshold: Threshold,
 }
 
 impl Promise {
@@ -56,19 +55,7 @@ impl Promise {
     }
 
     fn new(threshold: Millis, allowed: f64) -> Self {
-        // Latencies are spread evenly within a bucket.
-        let bucket = bucket_of(threshold);
-        let lowest = if bucket == 0 { 0.0 } else { upper_ms(bucket - 1) };
-        let highest = upper_ms(bucket);
-        let over = ((highest - threshold.value()) / (highest - lowest)).clamp(0.0, 1.0);
-        Self { allowed, edge: (bucket, over) }
-    }
-
-    /// How many latencies are over the threshold.
-    fn over(self, latency: &Latency) -> f64 {
-        let (edge, part) = self.edge;
-        let above = latency.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= edge);
-        above.map(|&(bucket, count)| if bucket == edge { part * count } else { count }).sum()
+        Self { allowed, threshold: Threshold::at(threshold) }
     }
 }
 
@@ -83,7 +70,7 @@ pub(crate) struct Timed {
 impl Timed {
     /// Adds an interval's latencies.
     pub(crate) fn add(&mut self, latency: &Latency, promise: Promise) {
-        let over = promise.over(latency);
+        let over = latency.count_over(promise.threshold);
         let counted = latency.count.is_finite() && latency.sum_ms.is_finite() && over.is_finite();
         if counted && latency.count > 0.0 {
             self.count += latency.count;
@@ -198,16 +185,6 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_is_over_as_the_histogram_does() {
-        let mut latency = Latency::default();
-        for ms in [10.0, 400.0, 480.0, 490.0, 510.0, 530.0, 2_000.0] {
-            latency.record(Millis::clamped(ms));
-        }
-        let within = latency.count_within(Millis::clamped(500.0));
-        assert!((promise().over(&latency) - (latency.count - within)).abs() < 1e-9);
-    }
-
-    #[test]
     fn counts_windows_and_names_the_numbers() {
         let own = timed(50, 900.0);
         let slow = Peers::of([timed(50, 50.0), own].into_iter()).slow(own, promise(), 2).unwrap();
@@ -229,7 +206,7 @@ mod tests {
         goal.objectives.extend([objective(0.999, 900.0), objective(0.95, 300.0)]);
         let strictest = Promise::new(Millis::clamped(300.0), 0.05);
         assert!((Promise::of(&goal).unwrap().allowed - strictest.allowed).abs() < 1e-9);
-        assert_eq!(Promise::of(&goal).unwrap().edge, strictest.edge);
+        assert_eq!(Promise::of(&goal).unwrap().threshold, strictest.threshold);
     }
 
     proptest! {

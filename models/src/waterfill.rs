@@ -15,11 +15,15 @@ use crate::queue::Queue;
 /// Endpoints are filled to this part of their capacity at most.
 const USED_MOST: f64 = 0.98;
 
-/// Chunks of demand: enough for a split within a thousandth among ten groups ...
-const CHUNKS_LEAST: usize = 300;
+/// Chunks of demand per group: enough for a split that costs at most half a per cent more than the
+/// best, and hardly ever a thousandth.
+const CHUNKS_PER_GROUP: usize = 60;
 
-/// ... and for several chunks per group among many.
-const CHUNKS_PER_GROUP: usize = 4;
+/// So many suffice for more groups, of which each is small ...
+const CHUNKS_FINE: usize = 300;
+
+/// ... as long as there are several chunks per group.
+const CHUNKS_PER_SMALL_GROUP: usize = 4;
 
 /// A group takes at most this part of its room at once, lest a chunk drown a small one ...
 const AT_ONCE: f64 = 0.25;
@@ -62,7 +66,8 @@ pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
             filling.offer(index);
         }
     }
-    let chunks = (CHUNKS_PER_GROUP * servers.len()).max(CHUNKS_LEAST);
+    let groups = servers.len();
+    let chunks = (CHUNKS_PER_GROUP * groups).min(CHUNKS_FINE).max(CHUNKS_PER_SMALL_GROUP * groups);
     let steps = chunks as f64;
     for chunk in 0..chunks {
         // Sizes fall linearly; their parts of the whole sum to one.
@@ -190,7 +195,7 @@ mod tests {
                     let mut moved = rates.clone();
                     moved[from] -= step;
                     moved[to] += step;
-                    prop_assert!(cost(&servers, &moved) > best * (1.0 - 1e-3));
+                    prop_assert!(cost(&servers, &moved) > best * (1.0 - 5e-3));
                 }
             }
         }

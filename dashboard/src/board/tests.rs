@@ -125,7 +125,7 @@ fn endpoints_keep_their_history_when_others_come_and_go() {
     let counted = |endpoint: u32, requests: u64| {
         let row = Row { endpoint, requests, clients: 1, ..Row::default() };
         let service = ServiceId::new("a", "b");
-        let traffic = ServiceTraffic { service, rows: vec![row], ..ServiceTraffic::default() };
+        let traffic = ServiceTraffic { service, rows: [row].into(), ..ServiceTraffic::default() };
         Observation { traffic: vec![traffic], ..Observation::default() }
     };
     record(&board, 1, service(&["m", "x"], false), &counted(0, 7));
@@ -149,7 +149,7 @@ fn counts_of_a_slow_source_cover_the_columns_that_they_were_collected_in() {
             exposure: std::time::Duration::from_secs(15),
             ..Row::default()
         };
-        let rows = if sequence == 15 { vec![row] } else { Vec::new() };
+        let rows = if sequence == 15 { [row].into() } else { Arc::default() };
         let traffic =
             ServiceTraffic { service: ServiceId::new("a", "b"), rows, ..ServiceTraffic::default() };
         let observation = Observation { traffic: vec![traffic], ..Observation::default() };

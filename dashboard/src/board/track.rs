@@ -140,7 +140,7 @@ impl Track {
                 sum.known = true;
             }
         }
-        for row in &traffic.rows {
+        for row in &*traffic.rows {
             if let Some(sum) = self.open.get_mut(row.endpoint as usize) {
                 sum.latency.add(&row.latency);
             }

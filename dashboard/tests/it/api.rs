@@ -119,7 +119,7 @@ async fn wrong_requests_get_a_problem_that_says_how_to_mend_it() {
     for (path, status, kind, mentions) in [
         ("/api/v1/nope", 404, "unknown-path", "/api/openapi.json"),
         ("/api/v1/services/demo/nope", 404, "unknown-service", "/api/v1/services"),
-        ("/api/v1/decisions/9-9", 404, "unknown-decision", "journal"),
+        ("/api/v1/decisions/9-9", 404, "unknown-decision", "/api/v1/decisions"),
         ("/api/v1/decisions/x", 404, "unknown-decision", "1042-0"),
         ("/api/v1/decisions?limit=0", 400, "bad-query", "1 to 200"),
         ("/api/v1/decisions?limit=x", 400, "bad-query", "limit"),

@@ -68,7 +68,7 @@ fn spacing(view: &View<'_>) -> Duration {
     let mut spans = view
         .history
         .newest_first()
-        .map(|window| window.rows.iter().flatten().map(Row::span).max().unwrap_or_default());
+        .map(|window| window.rows.iter().map(Row::span).max().unwrap_or_default());
     spans.find(|span| !span.is_zero()).unwrap_or_default()
 }
 
@@ -102,8 +102,8 @@ fn quorum(view: &View<'_>) -> Option<Hold> {
     let (mut covered, mut requests) = (0, 0_u64);
     let mut seen = alloc::vec![false; view.topology.endpoints.len()];
     for window in view.history.newest_first() {
-        for (index, row) in window.rows.iter().enumerate() {
-            let Some(row) = row.as_ref().filter(|row| row.clients > 0) else { continue };
+        for row in window.rows.iter().filter(|row| row.clients > 0) {
+            let index = row.endpoint as usize;
             requests = row.requests.saturating_add(requests);
             if !seen[index] && view.topology.endpoints[index].ready {
                 seen[index] = true;

@@ -126,7 +126,7 @@ pub(super) fn reweight(
 /// by, rather than what a model takes the load for.
 pub fn measured(history: &History) -> Option<f64> {
     let counts = |row: &&Row| row.clients > 0;
-    let mut windows = history.newest_first().map(|window| window.rows.iter().flatten());
+    let mut windows = history.newest_first().map(|window| window.rows.iter());
     let counted = windows.find(|rows| rows.clone().any(|row| counts(&row)))?;
     Some(counted.filter(counts).filter_map(Row::rate).sum())
 }

@@ -315,13 +315,15 @@ fn freeze_holds_for_ever() {
 fn thin_evidence_moves_nothing() {
     let mut service = Service::of(10);
     let mut seen = service.traffic(&[]);
-    seen.rows.truncate(6);
+    seen.rows = seen.rows[..6].into();
     let allowed =
         service.step_seen(&plan(&EQUAL, &[0]), &judged(10, &[0], 300.0), Some(seen.clone()));
     assert!(matches!(allowed.stance, Stance::Holding(Hold::Quorum { covered: 6, .. })));
     let mut service = Service::of(10);
     seen = service.traffic(&[]);
-    seen.rows.iter_mut().for_each(|row| row.requests = 9);
+    for row in alloc::sync::Arc::make_mut(&mut seen.rows) {
+        row.requests = 9;
+    }
     let allowed = service.step_seen(&plan(&EQUAL, &[0]), &judged(10, &[0], 300.0), Some(seen));
     assert!(matches!(allowed.stance, Stance::Holding(Hold::Quorum { requests: 90, .. })));
 }

@@ -56,8 +56,10 @@ pub fn mismatch(
 fn measured(endpoints: usize, history: &History, since: Moment) -> Vec<f64> {
     let mut sums = alloc::vec![0.0; endpoints];
     for window in history.newest_first().take_while(|window| window.at >= since) {
-        for (sum, row) in sums.iter_mut().zip(&window.rows) {
-            *sum += row.as_ref().map_or(0.0, |row| row.requests as f64);
+        for row in &*window.rows {
+            if let Some(sum) = sums.get_mut(row.endpoint as usize) {
+                *sum += row.requests as f64;
+            }
         }
     }
     sums

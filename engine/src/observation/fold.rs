@@ -5,6 +5,7 @@
 //! reporters with the fewest requests.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Report, Row, Sample, ServiceTraffic, Verdict, ZoneTraffic};
@@ -169,7 +170,7 @@ impl Pool {
         }
     }
 
-    fn rows(&self) -> Vec<Row> {
+    fn rows(&self) -> Arc<[Row]> {
         let columns = self.columns.iter().enumerate().filter(|(_, column)| column.known);
         columns
             .map(|(index, column)| {

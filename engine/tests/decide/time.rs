@@ -109,7 +109,7 @@ fn time_that_stands_still_or_runs_back_moves_nothing() {
 fn counts_that_come_seldom_are_fresh_until_the_next_but_one() {
     let mut mesh = Mesh::of(&[("shop", 6)]);
     let mut seen = traffic("shop", &[FINE, FINE, FINE, SLOW, SLOW, BROKEN]);
-    for row in &mut seen.rows {
+    for row in std::sync::Arc::make_mut(&mut seen.rows) {
         row.exposure = 4 * Duration::from_secs(15);
     }
     for second in 0..120 {

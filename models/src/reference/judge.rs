@@ -86,7 +86,7 @@ impl<'a> Fresh<'a> {
     }
 
     fn rows(&self, endpoint: usize) -> impl Iterator<Item = &'a Row> {
-        self.windows.iter().filter_map(move |window| window.rows.get(endpoint)?.as_ref())
+        self.windows.iter().filter_map(move |window| window.row(endpoint))
     }
 }
 
@@ -141,7 +141,7 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
 fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
     let (mut requests, mut finished, mut seconds) = (0.0, 0.0, 0.0);
     let (mut timed, mut sum_ms, mut windows) = (0.0, 0.0, 0.0);
-    let rows = history.newest_first().filter_map(|window| window.rows.get(endpoint)?.as_ref());
+    let rows = history.newest_first().filter_map(|window| window.row(endpoint));
     for row in rows {
         if row.latency.count.is_finite() && row.latency.sum_ms.is_finite() {
             timed += row.latency.count;
@@ -338,6 +338,6 @@ fn accuse_slow(
 /// Requests per second in the newest window.
 fn load(history: &History) -> PerSecond {
     let newest = history.newest_first().next();
-    let rates = newest.iter().flat_map(|window| window.rows.iter().flatten());
+    let rates = newest.iter().flat_map(|window| window.rows.iter());
     PerSecond::clamped(rates.filter_map(Row::rate).sum())
 }

@@ -364,7 +364,7 @@ impl<'a> Zones<'a> {
             endpoints.iter().filter(|endpoint| endpoint.locality.zone.as_str() == zone).count()
         };
         let clients = window.zones.iter().map(|zone| {
-            let requests: u64 = zone.rows.iter().flatten().map(|row| row.requests).sum();
+            let requests: u64 = zone.rows.iter().map(|row| row.requests).sum();
             // A zone with too few endpoints of its own is at home everywhere.
             let name = zone.zone.as_str();
             (if in_zone(name) < least { "" } else { name }, requests as f64)

@@ -396,7 +396,7 @@ proptest! {
         driven.standings[2].state = EndpointState::Probation;
         for (a, b, c, later) in steps {
             driven.at = driven.at.plus(Duration::from_millis(later));
-            let traffic = ServiceTraffic { rows: vec![a, b, c], ..ServiceTraffic::default() };
+            let traffic = ServiceTraffic { rows: [a, b, c].into(), ..ServiceTraffic::default() };
             driven.history.absorb(driven.at, 4, Some(&traffic));
             let (assessment, plan) = driven.judge();
             prop_assert_eq!(assessment.endpoints.len(), 4);

@@ -132,7 +132,9 @@ fn latency_is_what_the_histogram_grew_by() {
     let latency = reports[0].totals.as_ref().unwrap().latency.clone().unwrap();
     assert!((latency.count - 15.0).abs() < 1e-9);
     assert!((latency.sum_ms - 300.0).abs() < 1e-9);
-    let within = latency.count_within(weir_engine::units::Millis::clamped(5.7));
+    let within = latency.count_within(weir_engine::latency::Threshold::at(
+        weir_engine::units::Millis::clamped(5.7),
+    ));
     assert!((10.0..11.0).contains(&within), "{within}");
 }
 

@@ -41,7 +41,7 @@ fn row(endpoint: u32, requests: u64, clients: u32) -> Row {
 }
 
 fn traffic(rows: Vec<Row>) -> ServiceTraffic {
-    ServiceTraffic { rows, ..ServiceTraffic::default() }
+    ServiceTraffic { rows: rows.into(), ..ServiceTraffic::default() }
 }
 
 /// A track after steps at so many milliseconds.
