@@ -37,9 +37,12 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
     text
 }
 
-/// The endpoints whose weight is farthest from equal, lightest first.
+/// The endpoints whose weight is farthest from equal, lightest first. Where all weigh the same,
+/// whatever that is, none is lighter.
 fn shifted(decision: &ServiceDecision) -> String {
-    let mut lighter: Vec<_> = decision.endpoints.iter().filter(|e| e.weight < 0.995).collect();
+    let heaviest = decision.endpoints.iter().map(|e| e.weight).fold(0.0, f64::max);
+    let light = |weight: f64| weight < 0.995 && weight < 0.995 * heaviest;
+    let mut lighter: Vec<_> = decision.endpoints.iter().filter(|e| light(e.weight)).collect();
     if lighter.is_empty() {
         return String::new();
     }
@@ -150,6 +153,7 @@ impl fmt::Display for Hold {
                 "the journal cannot be written: what could not be explained is not done",
             ),
             Self::Stale { age } => write!(f, "no fresh telemetry for {}", Span(*age)),
+            Self::Quorum { endpoints: 0, .. } => f.write_str("no endpoint is known to be ready"),
             Self::Quorum { covered, endpoints, requests, needed } => write!(
                 f,
                 "evidence is thin: {covered} of {endpoints} endpoints covered, \

@@ -122,6 +122,9 @@ fn percent(ratio: f64) -> String {
     format!("{:.2} %", ratio * 100.0)
 }
 
+/// Above this part of late requests the figures speak of the machine, not of the balancing.
+const LATE_MOST: f64 = 0.01;
+
 /// Prints what the run showed.
 pub(super) fn outcome(outcome: &Outcome, output: Output) -> anyhow::Result<()> {
     let mut out = anstream::stdout();
@@ -131,6 +134,13 @@ pub(super) fn outcome(outcome: &Outcome, output: Output) -> anyhow::Result<()> {
             writeln!(out, "{}", table(outcome))?;
             writeln!(out, "Each pair: with Weir / without. A timeout counts 2,000 ms.")?;
         }
+    }
+    if outcome.late_ratio > LATE_MOST {
+        tracing::warn!(
+            late = percent(outcome.late_ratio),
+            "requests were sent late: the machine is too busy for these figures; \
+             end what else runs, or lower --rate"
+        );
     }
     Ok(())
 }
