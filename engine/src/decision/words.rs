@@ -41,9 +41,9 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
 /// whatever that is, none is lighter.
 fn shifted(decision: &ServiceDecision) -> String {
     let heaviest = decision.endpoints.iter().map(|e| e.weight).fold(0.0, f64::max);
-    let light = |weight: f64| weight < 0.995 && weight < 0.995 * heaviest;
-    let mut lighter: Vec<_> = decision.endpoints.iter().filter(|e| light(e.weight)).collect();
-    if lighter.is_empty() {
+    let even = decision.endpoints.iter().all(|e| e.weight >= 0.995 * heaviest);
+    let mut lighter: Vec<_> = decision.endpoints.iter().filter(|e| e.weight < 0.995).collect();
+    if even || lighter.is_empty() {
         return String::new();
     }
     lighter.sort_by(|a, b| a.weight.total_cmp(&b.weight));
