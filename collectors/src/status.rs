@@ -28,6 +28,8 @@ pub enum Kind {
     AccessLog,
     /// A proxy's admin interface: health flags.
     Admin,
+    /// Queries of the user's own, for objectives.
+    Objectives,
     /// Discovery of endpoints from a file or DNS.
     Endpoints,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Kind {
             Self::LoadReports => "load reports",
             Self::AccessLog => "access log",
             Self::Admin => "admin",
+            Self::Objectives => "objectives",
             Self::Endpoints => "endpoints",
         })
     }
@@ -71,6 +74,14 @@ pub struct Failure {
     pub at: Moment,
     /// What, where and how to mend it, on one line.
     pub text: String,
+}
+
+impl Status {
+    /// Whether it has not been needed so far: objectives are asked for only where a policy has
+    /// queries of its own.
+    pub fn is_idle(&self) -> bool {
+        self.kind == Kind::Objectives && self.last_success.is_none() && self.last_error.is_none()
+    }
 }
 
 /// A source's own end of its status.

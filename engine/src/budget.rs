@@ -102,11 +102,11 @@ fn buckets(window: Duration) -> usize {
 /// them; a sampled latency is scaled to all requests.
 fn count(objective: &Objective, traffic: &ServiceTraffic) -> (f64, f64) {
     let by_endpoint = || traffic.rows.iter().filter(|row| row.clients > 0);
-    let requests: u64 = by_endpoint().map(|row| row.requests).sum();
+    let requests: f64 = by_endpoint().map(|row| row.requests as f64).sum();
     match &objective.indicator {
         Indicator::Availability => {
-            let errors: u64 = by_endpoint().map(|row| row.errors).sum();
-            (requests.saturating_sub(errors) as f64, requests as f64)
+            let errors: f64 = by_endpoint().map(|row| row.errors as f64).sum();
+            ((requests - errors).max(0.0), requests)
         }
         Indicator::Latency { threshold } => {
             let threshold = Threshold::at(*threshold);
@@ -119,11 +119,7 @@ fn count(objective: &Objective, traffic: &ServiceTraffic) -> (f64, f64) {
                 Some(totals) if totals.latency.count > 0.0 => timed(totals),
                 _ => by_endpoint().map(timed).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1)),
             };
-            if all > 0.0 {
-                (requests as f64 * (good / all).min(1.0), requests as f64)
-            } else {
-                (0.0, 0.0)
-            }
+            if all > 0.0 { (requests * (good / all).min(1.0), requests) } else { (0.0, 0.0) }
         }
         // Queries answer these (`indicated`); they do not come from endpoints.
         Indicator::Prometheus { .. } => (0.0, 0.0),

@@ -159,13 +159,13 @@ impl Row {
     /// Adds another interval's counts of the same endpoint. In-flight, opinions and the number of
     /// clients are levels: the newer interval's (the first added) stand.
     pub fn add(&mut self, older: &Self) {
-        self.requests += older.requests;
-        self.errors += older.errors;
-        self.timeouts += older.timeouts;
-        self.local_failures += older.local_failures;
+        self.requests = self.requests.saturating_add(older.requests);
+        self.errors = self.errors.saturating_add(older.errors);
+        self.timeouts = self.timeouts.saturating_add(older.timeouts);
+        self.local_failures = self.local_failures.saturating_add(older.local_failures);
         self.judged_requests += older.judged_requests;
         self.judged_errors += older.judged_errors;
-        self.exposure += older.exposure;
+        self.exposure = self.exposure.saturating_add(older.exposure);
         self.latency.add(&older.latency);
         self.clients = self.clients.max(older.clients);
         self.in_flight = self.in_flight.or(older.in_flight);

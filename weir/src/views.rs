@@ -45,7 +45,8 @@ pub struct Feeds {
 impl Feeds {
     /// Tells the board how everything stands.
     pub fn show(&self, board: &Board, now: Moment) {
-        let statuses: Vec<Status> = self.statuses.iter().map(|s| s.borrow().clone()).collect();
+        let statuses = self.statuses.iter().map(|status| status.borrow().clone());
+        let statuses: Vec<Status> = statuses.filter(|status| !status.is_idle()).collect();
         let proxies = proxies(&self.proxies.borrow());
         board.set_health(self.health(&statuses, now));
         board.set_sources(statuses.into_iter().map(source).collect());
@@ -273,7 +274,8 @@ fn check(name: &str, passes: bool, text: String) -> CheckView {
 }
 
 fn telemetry(statuses: &[Status], now: Moment) -> String {
-    let telemetry = statuses.iter().filter(|status| status.kind != Kind::Endpoints);
+    let judging = |kind| !matches!(kind, Kind::Endpoints | Kind::Objectives);
+    let telemetry = statuses.iter().filter(|status| judging(status.kind));
     let fresh = telemetry
         .filter(|s| s.last_success.is_some_and(|at| now.since(at) < FRESH))
         .map(|status| status.name.as_str())

@@ -61,7 +61,7 @@ struct Unknown {
 impl Config {
     /// Asks until `cancel`. No failure ends it: `status` says so, and the budget stands still.
     pub async fn run(
-        self,
+        mut self,
         answers: mpsc::Sender<Indicated>,
         status: Publisher,
         now: Now,
@@ -76,13 +76,19 @@ impl Config {
         };
         let interval = self.interval;
         let mut asking = Asking { client, interval, asked: BTreeMap::new(), now };
-        let mut ticks = tokio::time::interval(interval);
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-            let wanted = Arc::clone(&self.wanted.borrow());
+        loop {
+            let wanted = Arc::clone(&self.wanted.borrow_and_update());
             let round = asking.round(&wanted, &answers, &status);
             if cancel.run_until_cancelled(round).await.is_none() {
                 return;
+            }
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => {}
+                Ok(()) = self.wanted.changed() => ticks.reset(),
             }
         }
     }

@@ -187,7 +187,7 @@ impl Telling<'_> {
         InputsView {
             clients: traffic.clients,
             reporters: traffic.reporters,
-            requests: counted().map(|row| row.requests).sum(),
+            requests: counted().fold(0, |sum, row| row.requests.saturating_add(sum)),
             errors: counted().map(|row| row.errors).sum(),
             age_ms: self.age_ms(),
             rows: rows.iter().take(LISTED).map(|row| self.row(row)).collect(),

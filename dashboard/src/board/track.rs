@@ -135,8 +135,8 @@ impl Track {
         let Some(traffic) = traffic else { return };
         for row in traffic.rows.iter().filter(|row| row.clients > 0) {
             if let Some(sum) = self.open.get_mut(row.endpoint as usize) {
-                sum.requests += row.requests;
-                sum.errors += row.errors;
+                sum.requests = sum.requests.saturating_add(row.requests);
+                sum.errors = sum.errors.saturating_add(row.errors);
                 sum.known = true;
             }
         }
@@ -149,7 +149,8 @@ impl Track {
             Some(totals) if totals.latency.count > 0.0 => self.total.add(&totals.latency),
             _ => traffic.rows.iter().for_each(|row| self.total.add(&row.latency)),
         }
-        self.span += traffic.rows.iter().map(Row::span).max().unwrap_or_default();
+        let span = traffic.rows.iter().map(Row::span).max().unwrap_or_default();
+        self.span = self.span.saturating_add(span);
     }
 
     fn column(&self, at: Moment, tick: &Tick<'_>) -> Column {

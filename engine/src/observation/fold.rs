@@ -141,7 +141,8 @@ impl Pool {
             if counts {
                 for index in 0..self.columns.len() {
                     if listed[index] || report.complete {
-                        self.columns[index].row.exposure += report.window;
+                        let exposure = &mut self.columns[index].row.exposure;
+                        *exposure = exposure.saturating_add(report.window);
                         self.columns[index].known = true;
                         seen[index] = true;
                     }
@@ -158,11 +159,11 @@ impl Pool {
         let Some(sample) = &report.totals else { return };
         let totals = self.totals.get_or_insert_default();
         if counts {
-            totals.requests += sample.requests.unwrap_or(0);
-            totals.errors += sample.errors.unwrap_or(0);
-            totals.timeouts += sample.timeouts.unwrap_or(0);
-            totals.local_failures += sample.local_failures.unwrap_or(0);
-            totals.exposure += report.window;
+            add(&mut totals.requests, sample.requests);
+            add(&mut totals.errors, sample.errors);
+            add(&mut totals.timeouts, sample.timeouts);
+            add(&mut totals.local_failures, sample.local_failures);
+            totals.exposure = totals.exposure.saturating_add(report.window);
             totals.clients += 1;
         }
         if let Some(latency) = &sample.latency {
@@ -186,12 +187,17 @@ impl Pool {
     }
 }
 
+/// Adds a count from outside, which may be any number.
+fn add(sum: &mut u64, count: Option<u64>) {
+    *sum = sum.saturating_add(count.unwrap_or(0));
+}
+
 impl Column {
     fn add_counts(&mut self, sample: &Sample, requests: u64) {
-        self.row.requests += requests;
-        self.row.errors += sample.errors.unwrap_or(0).min(requests);
-        self.row.timeouts += sample.timeouts.unwrap_or(0);
-        self.row.local_failures += sample.local_failures.unwrap_or(0);
+        add(&mut self.row.requests, Some(requests));
+        add(&mut self.row.errors, sample.errors.map(|errors| errors.min(requests)));
+        add(&mut self.row.timeouts, sample.timeouts);
+        add(&mut self.row.local_failures, sample.local_failures);
         if let Some(in_flight) = sample.in_flight.filter(|value| value.is_finite()) {
             *self.row.in_flight.get_or_insert(0.0) += in_flight;
         }

@@ -10,7 +10,7 @@ use weir_engine::model::{Model, View};
 use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 
-use crate::toy::{FINE, Mesh, all_serve, moved, out, traffic};
+use crate::toy::{FINE, Mesh, Seen, all_serve, moved, out, traffic};
 
 /// Answers with what a generator of bits says: NaN, infinities, lists of any length.
 struct Any {
@@ -157,6 +157,30 @@ proptest! {
                 prop_assert!(moves.within(mesh.at, 60) <= 0.5 + 1e-6);
             }
             before = now;
+        }
+    }
+
+    /// Proxies may report any number: sums end at the largest and nothing panics.
+    #[test]
+    fn any_counts_are_taken(
+        counts in prop::collection::vec((0..=3_u32, any::<u64>()), 24), seed in any::<u64>(),
+    ) {
+        let (mut mesh, model) = (Mesh::of(&[("shop", 4)]), Any { seed });
+        let number = |&(kind, any): &(u32, u64)| match kind { 0 => u64::MAX, 1 => any, _ => any % 500 };
+        for step in counts.chunks(8) {
+            mesh.at = mesh.at.plus(Duration::from_secs(1));
+            let seen: Vec<Seen> = step
+                .chunks(2)
+                .map(|pair| Seen(number(&pair[0]), number(&pair[1]), 40.0))
+                .collect();
+            let mut traffic = traffic("shop", &seen);
+            let longest = step[0].0 == 0;
+            for row in std::sync::Arc::make_mut(&mut traffic.rows).iter_mut().filter(|_| longest) {
+                row.exposure = Duration::MAX;
+            }
+            let observation = mesh.observe(vec![traffic]);
+            let decision = decide(&mut mesh.state, &observation, &model);
+            check(&decision.services[0])?;
         }
     }
 

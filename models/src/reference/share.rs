@@ -364,10 +364,10 @@ impl<'a> Zones<'a> {
             endpoints.iter().filter(|endpoint| endpoint.locality.zone.as_str() == zone).count()
         };
         let clients = window.zones.iter().map(|zone| {
-            let requests: u64 = zone.rows.iter().map(|row| row.requests).sum();
+            let requests: f64 = zone.rows.iter().map(|row| row.requests as f64).sum();
             // A zone with too few endpoints of its own is at home everywhere.
             let name = zone.zone.as_str();
-            (if in_zone(name) < least { "" } else { name }, requests as f64)
+            (if in_zone(name) < least { "" } else { name }, requests)
         });
         Self { clients: clients.collect(), names }
     }

@@ -14,6 +14,16 @@ use weir_tests::world::{CLUSTER, RATE, backends, policy, write};
 
 use super::{bootstrap, text, until};
 
+/// What succeeds, by queries of the user's own.
+const OBJECTIVE: &str = r#"    - name: served
+      targetPercent: 99
+      indicator:
+        type: Prometheus
+        prometheus:
+          good: sum(rate(envoy_cluster_upstream_rq_xx{envoy_cluster_name="{{backend}}",envoy_response_code_class="2"}[{{window}}]))
+          total: sum(rate(envoy_cluster_upstream_rq_completed{envoy_cluster_name="{{backend}}"}[{{window}}]))
+  ejection:"#;
+
 /// Weir serves endpoints to an Envoy and learns only from a Prometheus what becomes of them.
 struct Scraped {
     backends: Vec<Backend>,
@@ -34,7 +44,8 @@ impl Scraped {
         let (xds, server) = (local(ports::unused().unwrap()), local(ports::unused().unwrap()));
         let addresses: Vec<String> = backends.iter().map(|one| one.address().to_string()).collect();
         write(folder.path(), "endpoints.yaml", &json!({ "endpoints": addresses }).to_string());
-        write(folder.path(), "policies/shop.yaml", &policy("Enforce"));
+        let policy = policy("Enforce").replace("  ejection:", OBJECTIVE);
+        write(folder.path(), "policies/shop.yaml", &policy);
         write(folder.path(), "weir.yaml", &config(server));
         let weir = Weir::start(folder.path(), xds).await;
         let (at, listen) = (xds.to_string(), format!("127.0.0.1:0={CLUSTER}"));
@@ -96,7 +107,14 @@ async fn prometheus_alone_suffices_and_its_loss_changes_nothing() {
         mesh.weir.endpoint(failing).await["state"] == "ejected"
     })
     .await;
-    traffic.more(200).await;
+    until(&mesh.weir, "the objective's own queries count", async || {
+        let shop = mesh.weir.shop().await;
+        let objectives = shop["service"]["objectives"].as_array().unwrap();
+        let own = objectives.iter().find(|one| one["name"] == "served");
+        assert!(own.is_some(), "{shop:#}");
+        own.unwrap()["good"].as_f64().is_some_and(|good| good > 0.5 && good < 1.0)
+    })
+    .await;
     assert_eq!(mesh.taken(0, &traffic).await, 0);
     traffic.stop().await;
 

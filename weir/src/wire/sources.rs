@@ -25,7 +25,7 @@ type Reader = (ServiceId, watch::Receiver<Arc<Discovered>>);
 type Objectives = watch::Sender<Arc<Vec<Wanted>>>;
 
 /// Objectives are asked no more often: their budgets are kept by the five minutes.
-const OBJECTIVES_LEAST: Duration = Duration::from_secs(15);
+const OBJECTIVES_LEAST: Duration = Duration::from_secs(5);
 
 impl Assembly {
     /// Starts discovery; what an earlier life knew stands until a source has listed.
@@ -92,7 +92,7 @@ impl Assembly {
             wanted,
         };
         let target = http::shown(&http::target(&config.url)?);
-        let (publisher, status) = Publisher::new("objectives", Kind::Prometheus, &target);
+        let (publisher, status) = Publisher::new("objectives", Kind::Objectives, &target);
         self.statuses.push(status);
         let (answers, now, stop) = (answers.clone(), self.clock.shared(), self.rest.clone());
         self.spawn("the objectives' queries", async move {
