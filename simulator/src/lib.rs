@@ -10,8 +10,11 @@
 // In the order of the flow.
 pub mod scenario;
 pub mod world;
+pub mod governor;
 pub mod score;
 mod telemetry;
 mod proxy;
 mod backend;
+pub mod balancer;
+pub mod rivals;
 pub mod random;

@@ -1,34 +1,32 @@
-//! A proxy's choice of a backend, as Envoy makes it.
+//! A proxy: who is usable, which locality is next, and what its balancer is told.
 //!
-//! A locality by weight (smooth weighted round robin over effective weights w x min(1, 1.4 x
-//! healthy part)), then the one with fewer own requests in flight of two picked at random. Below
-//! the panic threshold health and weights are ignored. A backend that changes its locality is a
-//! new host: its in-flight count and its outlier state start anew.
+//! As Envoy does it: a locality by weight (smooth weighted round robin over effective weights
+//! w x min(1, 1.4 x healthy part)), then the balancer's pick within it. Below the panic threshold
+//! health and weights are ignored. A backend that changes its locality is a new host: its
+//! in-flight count and its outlier state start anew.
 
 use weir_engine::decision::{Group, Health};
 use weir_engine::names::Locality;
 
+use crate::balancer::{Balancer, Ended, Look, Member, Probe, Truth};
 use crate::random::Random;
+use crate::rivals::Rival;
+use crate::rivals::limits::Limiter;
+use crate::rivals::outliers::Outliers;
 use crate::world::index_of;
 
 /// Envoy's defaults.
 const OVERPROVISIONING: f64 = 1.4;
 const PANIC_BELOW: f64 = 0.5;
-const CONSECUTIVE_ERRORS: u32 = 5;
-const EJECTION_MICROS: u64 = 30_000_000;
-const EJECTED_MOST: f64 = 0.1;
 
 /// What a proxy knows of one backend.
 #[derive(Clone, Debug, Default)]
 struct Host {
     locality: Option<Locality>,
     healthy: bool,
+    weight: f64,
     /// Counts replacements: answers to an earlier host say nothing of this one.
     life: u32,
-    in_flight: u32,
-    consecutive: u32,
-    ejections: u32,
-    ejected_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -36,15 +34,24 @@ struct Place {
     weight: f64,
     members: Vec<usize>,
     credit: f64,
+    /// Weight as the usable part of its members leaves it.
+    effective: f64,
 }
 
 /// One proxy.
-#[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     hosts: Vec<Host>,
+    in_flight: Vec<u32>,
     places: Vec<Place>,
+    panicking: bool,
+    /// Something changed that says who is usable.
+    stale: bool,
     random: Random,
-    detects_outliers: bool,
+    balancer: Box<dyn Balancer>,
+    outliers: Option<Outliers>,
+    limiter: Option<Box<dyn Limiter>>,
+    /// All requests in flight, to hosts of earlier lives as well.
+    open: u32,
 }
 
 /// A pick: which backend, and which life of it.
@@ -55,80 +62,125 @@ pub(crate) struct Pick {
 }
 
 impl Proxy {
-    pub(crate) fn new(backends: usize, random: Random, detects_outliers: bool) -> Self {
+    pub(crate) fn new(backends: usize, random: Random, rival: Rival) -> Self {
         Self {
             hosts: vec![Host::default(); backends],
+            in_flight: vec![0; backends],
             places: Vec::new(),
+            panicking: false,
+            stale: true,
             random,
-            detects_outliers,
+            balancer: rival.balancer(backends),
+            outliers: rival.outliers(backends),
+            limiter: rival.limiter(random),
+            open: 0,
         }
     }
 
     /// Takes in an assignment.
     pub(crate) fn assign(&mut self, groups: &[Group]) {
-        let mut locality: Vec<Option<(&Locality, bool)>> = vec![None; self.hosts.len()];
+        let mut seen: Vec<Option<(&Locality, bool, f64)>> = vec![None; self.hosts.len()];
         self.places.clear();
         let total: f64 = groups.iter().map(|group| f64::from(group.weight.get())).sum();
         for group in groups {
             let members = group.members.iter().filter_map(|member| {
                 let index = index_of(&member.address)?;
-                *locality.get_mut(index)? =
-                    Some((&group.locality, member.health == Health::Healthy));
+                let healthy = member.health == Health::Healthy;
+                *seen.get_mut(index)? =
+                    Some((&group.locality, healthy, f64::from(member.weight.get())));
                 Some(index)
             });
             let members: Vec<usize> = members.collect();
             // A random start: proxies of a fleet do not walk in step.
             let credit = total * self.random.unit();
-            self.places.push(Place { weight: f64::from(group.weight.get()), members, credit });
+            let weight = f64::from(group.weight.get());
+            self.places.push(Place { weight, members, credit, effective: 0.0 });
         }
-        for (host, locality) in self.hosts.iter_mut().zip(locality) {
-            let place = locality.map(|(place, _)| place.clone());
-            if host.locality != place {
-                *host = Host { locality: place, life: host.life + 1, ..Host::default() };
-            }
-            host.healthy = locality.is_some_and(|(_, healthy)| healthy);
+        for (index, seen) in seen.into_iter().enumerate() {
+            self.meet(index, seen);
         }
+        if let Some(outliers) = &mut self.outliers {
+            let members: Vec<usize> = self.places.iter().flat_map(|p| p.members.clone()).collect();
+            outliers.set_members(&members);
+        }
+        self.stale = true;
     }
 
-    /// Picks a backend; nothing if there is none.
-    pub(crate) fn pick(&mut self, now: u64) -> Option<Pick> {
-        let usable = |host: &Host| host.healthy && host.ejected_until <= now;
-        let parts: Vec<f64> = self
+    fn meet(&mut self, index: usize, seen: Option<(&Locality, bool, f64)>) {
+        let host = &mut self.hosts[index];
+        let place = seen.map(|(place, ..)| place.clone());
+        if host.locality != place {
+            *host = Host { locality: place, life: host.life + 1, ..Host::default() };
+            self.in_flight[index] = 0;
+            if let Some(outliers) = &mut self.outliers {
+                outliers.reset(index);
+            }
+        }
+        host.healthy = seen.is_some_and(|(_, healthy, _)| healthy);
+        host.weight = seen.map_or(1.0, |(.., weight)| weight);
+    }
+
+    fn is_usable(&self, index: usize) -> bool {
+        let out = self.outliers.as_ref().is_some_and(|outliers| outliers.is_out(index));
+        self.hosts[index].healthy && !out
+    }
+
+    /// Works out who is usable, and tells the balancer.
+    fn settle(&mut self, now: u64, truth: &[Truth]) {
+        self.stale = false;
+        let all: usize = self.places.iter().map(|place| place.members.len()).sum();
+        let mut usable: Vec<Vec<Member>> = self
             .places
             .iter()
             .map(|place| {
-                let healthy = place.members.iter().filter(|&&index| usable(&self.hosts[index]));
-                healthy.count() as f64 / place.members.len().max(1) as f64
+                let members = place.members.iter().filter(|&&index| self.is_usable(index));
+                members.map(|&index| self.member(index)).collect()
             })
             .collect();
-        let all: usize = self.places.iter().map(|place| place.members.len()).sum();
-        let healthy: f64 =
-            self.places.iter().zip(&parts).map(|(p, part)| part * p.members.len() as f64).sum();
-        let panicking = healthy < PANIC_BELOW * all as f64;
-        let candidates: Vec<usize> = if panicking {
-            self.places.iter().flat_map(|place| place.members.iter().copied()).collect()
-        } else {
-            let place = self.place(&parts)?;
-            let members = self.places[place].members.iter().copied();
-            members.filter(|&index| usable(&self.hosts[index])).collect()
-        };
-        let one = *candidates.get(self.random.below(candidates.len()))?;
-        let two = *candidates.get(self.random.below(candidates.len()))?;
-        let fewer = self.hosts[two].in_flight < self.hosts[one].in_flight;
-        let backend = if fewer { two } else { one };
-        let host = &mut self.hosts[backend];
-        host.in_flight += 1;
-        Some(Pick { backend, life: host.life })
+        let healthy: usize = usable.iter().map(Vec::len).sum();
+        self.panicking = (healthy as f64) < PANIC_BELOW * all as f64;
+        for (place, usable) in self.places.iter_mut().zip(&usable) {
+            let part = usable.len() as f64 / place.members.len().max(1) as f64;
+            place.effective = place.weight * (OVERPROVISIONING * part).min(1.0);
+        }
+        if self.panicking {
+            let everybody = self.places.iter().flat_map(|place| place.members.iter().copied());
+            usable = vec![everybody.map(|index| self.member(index)).collect()];
+        }
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        self.balancer.members(&usable, look);
     }
 
-    fn place(&mut self, parts: &[f64]) -> Option<usize> {
+    fn member(&self, index: usize) -> Member {
+        Member { backend: index, weight: self.hosts[index].weight }
+    }
+
+    /// Picks a backend; nothing if there is none.
+    pub(crate) fn pick(&mut self, now: u64, truth: &[Truth]) -> Option<Pick> {
+        if self.outliers.as_mut().is_some_and(|outliers| outliers.sweep(now)) {
+            self.stale = true;
+        }
+        if self.stale {
+            self.settle(now, truth);
+        }
+        if self.limiter.as_mut().is_some_and(|limiter| !limiter.admit(self.open, now)) {
+            return None;
+        }
+        let place = if self.panicking { 0 } else { self.place()? };
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        let backend = self.balancer.pick(place, look)?;
+        self.in_flight[backend] += 1;
+        self.open += 1;
+        Some(Pick { backend, life: self.hosts[backend].life })
+    }
+
+    fn place(&mut self) -> Option<usize> {
         let mut total = 0.0;
         let mut best: Option<(usize, f64)> = None;
-        for (index, (place, part)) in self.places.iter_mut().zip(parts).enumerate() {
-            let weight = place.weight * (OVERPROVISIONING * part).min(1.0);
-            if weight > 0.0 {
-                place.credit += weight;
-                total += weight;
+        for (index, place) in self.places.iter_mut().enumerate() {
+            if place.effective > 0.0 {
+                place.credit += place.effective;
+                total += place.effective;
                 if best.is_none_or(|(_, credit)| place.credit > credit) {
                     best = Some((index, place.credit));
                 }
@@ -139,27 +191,42 @@ impl Proxy {
         Some(index)
     }
 
+    /// Backends to probe as a request is picked for.
+    pub(crate) fn probes(&mut self, now: u64, truth: &[Truth]) -> Vec<usize> {
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        self.balancer.probes(look)
+    }
+
+    /// A probe came back.
+    pub(crate) fn probed(&mut self, backend: usize, probe: Probe, now: u64, truth: &[Truth]) {
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        self.balancer.probed(backend, probe, look);
+    }
+
     /// An answer, or the end of patience.
-    pub(crate) fn ended(&mut self, pick: Pick, failed: bool, now: u64) {
-        let present = self.hosts.iter().filter(|host| host.locality.is_some()).count() as f64;
-        let out = self.hosts.iter().filter(|host| host.ejected_until > now).count() as f64;
-        let host = &mut self.hosts[pick.backend];
-        if host.life != pick.life {
+    pub(crate) fn ended(&mut self, pick: Pick, ended: &Ended, now: u64, truth: &[Truth]) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.ended(ended.latency, self.open, ended.timed_out, now);
+        }
+        self.open = self.open.saturating_sub(1);
+        if self.hosts[pick.backend].life != pick.life {
             return;
         }
-        host.in_flight = host.in_flight.saturating_sub(1);
-        host.consecutive = if failed { host.consecutive + 1 } else { 0 };
-        let due = self.detects_outliers && host.consecutive >= CONSECUTIVE_ERRORS;
-        if due && host.ejected_until <= now && out + 1.0 <= EJECTED_MOST * present {
-            host.ejections += 1;
-            host.consecutive = 0;
-            host.ejected_until = now + EJECTION_MICROS * u64::from(host.ejections);
+        let in_flight = &mut self.in_flight[pick.backend];
+        *in_flight = in_flight.saturating_sub(1);
+        if let Some(outliers) = &mut self.outliers
+            && outliers.ended(pick.backend, ended.failed, now)
+        {
+            self.stale = true;
         }
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        self.balancer.ended(pick.backend, ended, look);
     }
 
     /// What it thinks of its backends: none of those that it does not know.
-    pub(crate) fn opinions(&self, now: u64) -> impl Iterator<Item = (usize, bool)> {
+    pub(crate) fn opinions(&self) -> impl Iterator<Item = (usize, bool)> {
         let known = self.hosts.iter().enumerate().filter(|(_, host)| host.locality.is_some());
-        known.map(move |(index, host)| (index, host.ejected_until > now))
+        let out = |index| self.outliers.as_ref().is_some_and(|outliers| outliers.is_out(index));
+        known.map(move |(index, _)| (index, out(index)))
     }
 }

@@ -2,6 +2,11 @@
 
 use core::time::Duration;
 
+use crate::random::Random;
+
+/// Stream of randomness of alternating curves.
+const ALTERNATING: u64 = 6;
+
 /// A value over time: straight lines between knots of (second, value), level outside them.
 /// Two knots at one second make a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +27,23 @@ impl Curve {
     /// One value, and another between two moments.
     pub fn between(from: f64, until: f64, outside: f64, inside: f64) -> Self {
         Self(vec![(from, outside), (from, inside), (until, inside), (until, outside)])
+    }
+
+    /// One value, and another for exponentially distributed times in turn: `often` is the mean
+    /// length in seconds of each.
+    pub fn alternating(seed: u64, number: u64, often: (f64, f64), inside: f64, until: f64) -> Self {
+        let mut random = Random::of(seed, ALTERNATING, number);
+        let (mut knots, mut at) = (Vec::new(), 0.0);
+        // Whoever is seen first at any moment is in either state as often as it usually is.
+        let mut on = random.unit() < often.1 / (often.0 + often.1);
+        while at < until {
+            let (value, mean) = if on { (inside, often.1) } else { (1.0, often.0) };
+            knots.push((at, value));
+            at += mean * random.exponential();
+            knots.push((at, value));
+            on = !on;
+        }
+        Self(knots)
     }
 
     /// The value at a second.
@@ -48,6 +70,8 @@ pub struct Backend {
     pub errors: Curve,
     /// When it is declared: from a second until another.
     pub present: Vec<(f64, f64)>,
+    /// The zone that it stands in: an index into the scenario's.
+    pub zone: usize,
 }
 
 impl Backend {
@@ -58,6 +82,7 @@ impl Backend {
             slowness: Curve::level(1.0),
             errors: Curve::level(0.0),
             present: vec![(0.0, f64::INFINITY)],
+            zone: 0,
         }
     }
 
@@ -97,8 +122,10 @@ pub struct Scenario {
     pub timeout: Duration,
     /// Network delay one way.
     pub one_way: Duration,
-    /// Whether proxies eject by outlier detection at Envoy's defaults.
-    pub outlier_detection: bool,
+    /// Zones and the part of all requests that clients of each send.
+    pub zones: Vec<(String, f64)>,
+    /// What a request to another zone takes longer, there and back.
+    pub cross_zone: Duration,
     /// How telemetry is made.
     pub telemetry: Telemetry,
     /// How long the run is, in seconds.
@@ -119,7 +146,8 @@ impl Scenario {
             service: (Duration::from_millis(40), 0.8),
             timeout: Duration::from_secs(2),
             one_way: Duration::from_micros(250),
-            outlier_detection: true,
+            zones: vec![(String::new(), 1.0)],
+            cross_zone: Duration::ZERO,
             telemetry: Telemetry {
                 tick: Duration::from_secs(1),
                 ticks_late: 0,

@@ -9,6 +9,8 @@ pub struct Score {
     pub requests: u64,
     /// Of these, failed or timed out.
     pub errors: u64,
+    /// Requests to another zone than the client's.
+    pub cross_zone: u64,
     /// Requests by backend.
     pub by_backend: Vec<u64>,
     /// Latencies of successes and timeouts in milliseconds, ascending.
@@ -19,6 +21,28 @@ impl Score {
     /// The part that failed.
     pub fn error_ratio(&self) -> Ratio {
         Ratio::of(self.errors as f64, self.requests as f64)
+    }
+
+    /// The part that went to another zone.
+    pub fn cross_zone_ratio(&self) -> Ratio {
+        Ratio::of(self.cross_zone as f64, self.requests as f64)
+    }
+
+    /// Takes in another run's counts; latencies are to be sorted afterwards.
+    pub fn pool(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.cross_zone += other.cross_zone;
+        self.by_backend.resize(self.by_backend.len().max(other.by_backend.len()), 0);
+        for (sum, count) in self.by_backend.iter_mut().zip(other.by_backend) {
+            *sum += count;
+        }
+        self.latencies_ms.extend(other.latencies_ms);
+    }
+
+    /// Sorts latencies, as quantiles want them.
+    pub fn sort(&mut self) {
+        self.latencies_ms.sort_unstable_by(f64::total_cmp);
     }
 
     /// The latency that a ratio of successes and timeouts did not exceed, in milliseconds.

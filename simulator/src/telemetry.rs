@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use weir_engine::latency::Latency;
-use weir_engine::names::Node;
+use weir_engine::names::{Node, Place};
 use weir_engine::observation::{Report, Sample, Source, Verdict};
 use weir_engine::units::{Millis, Moment};
 
@@ -24,6 +24,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug)]
 pub(crate) struct Counters {
     node: Node,
+    zone: Place,
     columns: Vec<Column>,
 }
 
@@ -36,9 +37,9 @@ struct Column {
 }
 
 impl Counters {
-    pub(crate) fn new(proxy: usize, backends: usize) -> Self {
+    pub(crate) fn new(proxy: usize, zone: &str, backends: usize) -> Self {
         let node = Node::from(format!("proxy-{proxy:03}"));
-        Self { node, columns: vec![Column::default(); backends] }
+        Self { node, zone: zone.into(), columns: vec![Column::default(); backends] }
     }
 
     pub(crate) fn count(&mut self, backend: usize, end: End, latency: Option<Millis>) {
@@ -104,7 +105,7 @@ impl Counters {
         Report {
             reporter: self.node.clone(),
             cluster: CLUSTER.into(),
-            zone: "".into(),
+            zone: self.zone.clone(),
             source: Source::LoadReport,
             at,
             window,

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod envoy;
 pub mod policy;
 pub mod run;
+pub mod simulate;
 
 /// All went well.
 pub const OK: u8 = 0;

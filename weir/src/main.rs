@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
-use weir::commands::{self, config, demo, envoy, policy, run};
+use weir::commands::{self, config, demo, envoy, policy, run, simulate};
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
 
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Run(asked) => run::run(given(asked), colour),
         Command::Demo(asked) => demo::run(asked),
+        Command::Simulate(asked) => simulate::run(asked, colour),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {

@@ -3,15 +3,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use weir_engine::decide;
 use weir_engine::decision::{EndpointState, Group, ServiceDecision, Stance};
-use weir_engine::goal::{Goal, Goals, Indicator, Mode, Objective};
-use weir_engine::observation::{Observation, fold};
-use weir_engine::state::State;
-use weir_engine::topology::Topology;
+use weir_engine::goal::{Goal, Indicator, Mode, Objective};
 use weir_engine::units::{Millis, Ratio};
-use weir_models::reference::{Memory, Reference};
+use weir_models::reference::Reference;
+use weir_simulator::governor;
 use weir_simulator::random::Random;
+use weir_simulator::rivals::Rival;
 use weir_simulator::scenario::{Backend, Curve, Scenario};
 use weir_simulator::score::Score;
 use weir_simulator::world::{self, Tick};
@@ -22,11 +20,9 @@ const FROM: f64 = 20.0;
 /// ... to here, in seconds.
 const UNTIL: f64 = 50.0;
 
-/// The whole loop but for the wires: telemetry is folded, decided on and realised.
+/// Weir's loop, and what it decided.
 pub(crate) struct Governor {
-    state: State<Memory>,
-    topology: Topology,
-    goals: Option<Goals>,
+    weir: governor::Governor<Reference>,
     /// What was decided, step by step.
     pub(crate) decisions: Vec<Arc<ServiceDecision>>,
 }
@@ -48,31 +44,13 @@ impl Governor {
             objective("available", 0.999, Indicator::Availability),
             objective("fast", 0.99, Indicator::Latency { threshold }),
         ];
-        Self {
-            state: State::default(),
-            topology: Topology::default(),
-            goals: Some(Goals { services: vec![goal] }),
-            decisions: Vec::new(),
-        }
+        Self { weir: governor::Governor::new(Reference, goal), decisions: Vec::new() }
     }
 
     /// One step.
     pub(crate) fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
-        let changed = tick.topology.map(|service| Topology { services: vec![service] });
-        if let Some(topology) = &changed {
-            self.topology = topology.clone();
-        }
-        let observation = Observation {
-            at: tick.at,
-            topology: changed,
-            goals: self.goals.take(),
-            traffic: fold(&tick.reports, &self.topology),
-            ..Observation::default()
-        };
-        let mut decision = decide(&mut self.state, &observation, &Reference);
-        let service = decision.services.pop()?;
-        let groups = service.realisations.first().map(|realisation| realisation.groups.clone());
-        self.decisions.push(service);
+        let groups = self.weir.step(tick);
+        self.decisions.extend(self.weir.last.clone());
         groups
     }
 
@@ -134,19 +112,14 @@ pub(crate) fn play(name: &str, seeds: u64, declared: bool) -> Outcome {
     for seed in 1..=seeds {
         let mut scenario = scenario(name, seed);
         scenario.telemetry.declares_workers = declared;
-        pool(&mut outcome.plain, world::run(&scenario, |_| None));
+        outcome.plain.pool(world::run(&scenario, Rival::LeastRequestOd, |_| None));
         let mut governor = Governor::new();
-        pool(&mut outcome.governed, world::run(&scenario, |tick| governor.step(tick)));
+        outcome.governed.pool(world::run(&scenario, Rival::Weir, |tick| governor.step(tick)));
         outcome.governors.push(governor);
     }
+    outcome.plain.sort();
+    outcome.governed.sort();
     outcome
-}
-
-fn pool(sum: &mut Score, score: Score) {
-    sum.requests += score.requests;
-    sum.errors += score.errors;
-    sum.latencies_ms.extend(score.latencies_ms);
-    sum.latencies_ms.sort_by(f64::total_cmp);
 }
 
 /// A scenario by name: ten backends of eight workers at 60 % behind forty proxies, and a fault.

@@ -1,20 +1,22 @@
 use super::*;
 use crate::scenario::{Backend, Curve};
 
+const LR: Rival = Rival::LeastRequestOd;
+
 fn short() -> Scenario {
     Scenario { length: 12.0, counted: (2.0, 10.0), ..Scenario::fleet(7) }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let one = run(&short(), |_| None);
-    assert_eq!(one, run(&short(), |_| None));
-    assert_ne!(one, run(&Scenario { seed: 8, ..short() }, |_| None));
+    let one = run(&short(), LR, |_| None);
+    assert_eq!(one, run(&short(), LR, |_| None));
+    assert_ne!(one, run(&Scenario { seed: 8, ..short() }, LR, |_| None));
 }
 
 #[test]
 fn a_healthy_fleet_serves_everything_evenly() {
-    let score = run(&short(), |_| None);
+    let score = run(&short(), LR, |_| None);
     assert!((score.requests as f64 - 9_600.0).abs() < 400.0);
     assert_eq!(score.errors, 0);
     let mean = score.requests as f64 / 10.0;
@@ -38,7 +40,7 @@ fn one_queue_is_an_erlang_queue() {
         timeout: Duration::from_secs(60),
         ..Scenario::fleet(3)
     };
-    let score = run(&scenario, |_| None);
+    let score = run(&scenario, LR, |_| None);
     let mean = score.latencies_ms.iter().sum::<f64>() / score.latencies_ms.len() as f64;
     let expected = 40.0 + 0.5 + 0.509 / 25.0 * 1_000.0 * 0.948;
     assert!((mean / expected - 1.0).abs() < 0.1, "{mean} for {expected}");
@@ -51,7 +53,7 @@ fn reports_count_what_happened() {
     scenario.backends[3].errors = Curve::level(0.3);
     scenario.backends[4].slowness = Curve::level(100.0);
     let (mut requests, mut errors, mut timed) = (0, 0, 0.0);
-    let score = run(&scenario, |tick| {
+    let score = run(&scenario, LR, |tick| {
         for sample in tick.reports.iter().flat_map(|report| &report.samples) {
             requests += sample.requests.unwrap_or(0);
             errors += sample.errors.unwrap_or(0);
@@ -68,7 +70,7 @@ fn reports_count_what_happened() {
 #[test]
 fn weights_and_health_are_followed() {
     let scenario = short();
-    let score = run(&scenario, |tick| {
+    let score = run(&scenario, LR, |tick| {
         let topology = tick.topology?;
         let mut groups = equal(&topology);
         let low = groups[0].members.pop()?;
@@ -91,8 +93,7 @@ fn weights_and_health_are_followed() {
 fn outlier_detection_ejects_what_fails_in_a_row() {
     let mut scenario = short();
     scenario.backends[3].errors = Curve::level(1.0);
-    let guarded = run(&scenario, |_| None);
-    scenario.outlier_detection = false;
-    let bare = run(&scenario, |_| None);
+    let guarded = run(&scenario, LR, |_| None);
+    let bare = run(&scenario, Rival::LeastRequest, |_| None);
     assert!(guarded.errors * 5 < bare.errors, "{} {}", guarded.errors, bare.errors);
 }

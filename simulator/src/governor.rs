@@ -1,0 +1,56 @@
+//! Weir's own loop, without the wires: telemetry is folded, decided on and realised.
+
+use std::sync::Arc;
+
+use weir_engine::decide;
+use weir_engine::decision::{Group, ServiceDecision};
+use weir_engine::goal::{Goal, Goals};
+use weir_engine::model::Model;
+use weir_engine::observation::{Observation, fold};
+use weir_engine::state::State;
+use weir_engine::topology::Topology;
+
+use crate::world::Tick;
+
+/// A model that governs a world by a goal.
+#[derive(Debug)]
+pub struct Governor<M: Model> {
+    model: M,
+    state: State<M::Memory>,
+    topology: Topology,
+    goals: Option<Goals>,
+    /// The newest decision about the world's service.
+    pub last: Option<Arc<ServiceDecision>>,
+}
+
+impl<M: Model> Governor<M> {
+    /// One that has seen nothing yet.
+    pub fn new(model: M, goal: Goal) -> Self {
+        Self {
+            model,
+            state: State::default(),
+            topology: Topology::default(),
+            goals: Some(Goals { services: vec![goal] }),
+            last: None,
+        }
+    }
+
+    /// One step; what proxies shall use from now on.
+    pub fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
+        let changed = tick.topology.map(|service| Topology { services: vec![service] });
+        if let Some(topology) = &changed {
+            self.topology = topology.clone();
+        }
+        let observation = Observation {
+            at: tick.at,
+            topology: changed,
+            goals: self.goals.take(),
+            traffic: fold(&tick.reports, &self.topology),
+            ..Observation::default()
+        };
+        let service = decide(&mut self.state, &observation, &self.model).services.pop()?;
+        let groups = service.realisations.first().map(|realisation| realisation.groups.clone());
+        self.last = Some(service);
+        groups
+    }
+}
