@@ -47,8 +47,17 @@ pub struct Expectation {
     pub concurrency: f64,
     /// Requests per second that it can carry; zero where that is not known.
     pub capacity: PerSecond,
+    /// The same as it is at this moment, whether that lasts or not; zero where it is not known.
+    pub present: PerSecond,
     /// Requests per second that it has sustained.
     pub sustained: PerSecond,
     /// Part of its workers in use.
     pub utilization: Ratio,
+}
+
+impl Expectation {
+    /// The capacity that is safe to count on: what is expected, and no more than there is now.
+    pub fn surely(&self) -> f64 {
+        self.capacity.value().min(self.present.value())
+    }
 }

@@ -29,7 +29,7 @@ const PAST: usize = 5;
 
 /// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
 /// time that it is out or starved.
-const OUTLASTS_LEAST: f64 = 0.5;
+const OUTLASTS_LEAST: f64 = 0.65;
 
 impl Memory {
     /// Whether deviations last long enough to take endpoints out for them.

@@ -5,6 +5,7 @@ mod bootstrap;
 mod config;
 mod disk;
 mod policy;
+mod simulate;
 mod start;
 mod stop;
 mod usage;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Granted, Memory};
-use crate::assessment::Assessment;
+use crate::assessment::{Assessment, Expectation};
 use crate::decision::{Bound, EndpointState, Reason};
 use crate::model::View;
 use crate::plan::Plan;
@@ -203,18 +203,28 @@ pub(super) fn part_out(endpoints: &[Granted], index: usize, view: &View<'_>) -> 
     opinion.map_or(0.0, |opinion| f64::from(opinion.ejected_by) / f64::from(opinion.of))
 }
 
-/// Whether the remaining endpoints can carry the load; unknown capacities say nothing against it.
+/// Whether the remaining endpoints can carry the load. One of unknown capacity counts as the mean
+/// of the others; where none is known, nothing speaks against it.
 fn others_can_carry(endpoints: &[Granted], candidate: usize, assessment: &Assessment) -> bool {
-    let mut capacity = 0.0;
+    let (mut known, mut capacity) = (0.0, 0.0);
+    let (mut parts, mut unknown) = (0.0, 0.0);
     for (index, granted) in endpoints.iter().enumerate() {
         if index == candidate || !granted.is_in() {
             continue;
         }
-        let known = assessment.endpoints.get(index).and_then(|j| j.expectation.as_ref());
-        match known.map(|expectation| expectation.capacity.value()) {
-            Some(own) if own > 0.0 => capacity += own,
-            Some(_) | None => return true,
+        // Who ramps or proves itself takes no more than it is given yet.
+        let ramps = matches!(granted.state, EndpointState::Joining | EndpointState::Probation);
+        let part = if ramps { granted.weight.min(1.0) } else { 1.0 };
+        let own = assessment.endpoints.get(index).and_then(|j| j.expectation.as_ref());
+        match own.map(Expectation::surely) {
+            Some(own) if own > 0.0 => {
+                (known, parts, capacity) = (known + own, parts + 1.0, capacity + part * own);
+            }
+            Some(_) | None => unknown += part,
         }
     }
-    assessment.load.value() <= CAPACITY_USED_MOST * capacity
+    if parts <= 0.0 {
+        return true;
+    }
+    assessment.load.value() <= CAPACITY_USED_MOST * (capacity + unknown * known / parts)
 }

@@ -142,6 +142,7 @@ fn judged(count: usize, failing: &[usize], load: f64) -> Assessment {
             deviation: 0.05,
             concurrency: 4.0,
             capacity: PerSecond::clamped(100.0),
+            present: PerSecond::clamped(f64::MAX),
             sustained: PerSecond::clamped(50.0),
             utilization: Ratio::clamped(0.5),
         }),

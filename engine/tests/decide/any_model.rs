@@ -61,6 +61,7 @@ impl Model for Any {
                     deviation: number(place + 2),
                     concurrency: number(place + 3),
                     capacity: PerSecond::clamped(number(place + 4) * 100.0),
+                    present: PerSecond::clamped(number(place + 6) * 100.0),
                     sustained: PerSecond::clamped(number(place + 5) * 100.0),
                     utilization: Ratio::clamped(number(place + 6)),
                 }),

@@ -264,12 +264,13 @@ fn judgement(look: &Look, endpoint: &mut Endpoint, part: f64) -> Judgement {
         let service_ms = libm::exp(ln_ms);
         endpoint.level = libm::log(look.workers) - ln_ms;
         let shows = look.declared || estimate.utilization >= SHOWS_CAPACITY;
-        let capacity = if shows { 1_000.0 * look.workers / service_ms } else { 0.0 };
+        let capacity = |ms: f64| if shows { 1_000.0 * look.workers / ms } else { 0.0 };
         Expectation {
             service_time: Millis::clamped(service_ms),
             deviation: filter.variance.sqrt(),
             concurrency: look.workers,
-            capacity: PerSecond::clamped(capacity),
+            capacity: PerSecond::clamped(capacity(service_ms)),
+            present: PerSecond::clamped(capacity(libm::exp(filter.mean))),
             sustained: PerSecond::clamped(endpoint.knee.sustained),
             utilization: Ratio::clamped(estimate.utilization),
         }

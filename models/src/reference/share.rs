@@ -91,7 +91,7 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
         let passing = is_passing(service.standing(index).state);
         match service.expectation(index) {
             None => endpoint.difference.see_nothing(),
-            Some(known) if passing => {
+            Some(known) if passing && lasts => {
                 endpoint.difference.adopt(endpoint.level - kinds.main, known.deviation);
             }
             // Where differences wander, none is adopted.
@@ -141,7 +141,7 @@ impl Service<'_> {
     /// The rate at which an endpoint still answers quickly.
     fn comfortable(&self, index: usize) -> f64 {
         let Some(known) = self.expectation(index) else { return 0.0 };
-        let most = match known.capacity.value() {
+        let most = match known.surely() {
             capacity if capacity > 0.0 => COMFORTABLE * capacity,
             _ => SUSTAINED_MOST * known.sustained.value(),
         };
