@@ -20,7 +20,7 @@ mod check;
 pub mod file;
 mod secrets;
 
-pub(crate) use check::parse_duration;
+pub(crate) use check::{Check, TICK_MIN, parse_duration};
 
 /// Everything that `weir run` needs to know.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ const API_PORT: u16 = 9_980;
 const METRICS_PORT: u16 = 9_981;
 
 /// A tick is no shorter: load reports come once a second at most, and every step costs a push.
-const TICK_MIN: Duration = Duration::from_millis(100);
+pub(crate) const TICK_MIN: Duration = Duration::from_millis(100);
 /// Nor longer: past it evidence is stale before it is used.
 const TICK_MAX: Duration = Duration::from_secs(60);
 /// Proxies report no faster.
@@ -37,19 +37,25 @@ const SCRAPE_MIN: Duration = Duration::from_millis(100);
 const ASK_MIN: Duration = Duration::from_secs(1);
 
 /// A check under way: the file, and what was found.
-pub(super) struct Check<'a> {
+pub(crate) struct Check<'a> {
     source: Source<'a>,
     pub(super) folder: PathBuf,
-    problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Of the file at `path`, whose text is at hand; names in it are relative to its folder.
+    pub(crate) fn of(path: &Path, source: Source<'a>) -> Self {
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self { source, folder, problems: Vec::new() }
+    }
+
     fn refuse(&mut self, span: Span, field: &str, (code, what, mend): (Code, String, &str)) {
         let finding = Finding { span, field: field.to_owned(), code, what, mend: mend.to_owned() };
         self.problems.push(self.source.problem(finding));
     }
 
-    fn wrong(&mut self, span: Span, field: &str, what: String, mend: &str) {
+    pub(crate) fn wrong(&mut self, span: Span, field: &str, what: String, mend: &str) {
         self.refuse(span, field, (Code::WrongValue, what, mend));
     }
 
@@ -74,7 +80,12 @@ impl Check<'_> {
         }
     }
 
-    fn duration(&mut self, text: Option<&At<String>>, field: &str, default: Duration) -> Duration {
+    pub(crate) fn duration(
+        &mut self,
+        text: Option<&At<String>>,
+        field: &str,
+        default: Duration,
+    ) -> Duration {
         let Some(text) = text else { return default };
         parse_duration(&text.value).unwrap_or_else(|| {
             let what = format!("{:?} is no duration", text.value);
@@ -127,11 +138,7 @@ pub(super) fn config(
 ) -> Result<Config, Vec<Problem>> {
     let shown = path.display().to_string();
     let text = String::from_utf8_lossy(bytes);
-    let mut check = Check {
-        source: Source { path: &shown, text: &text },
-        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
-        problems: Vec::new(),
-    };
+    let mut check = Check::of(path, Source { path: &shown, text: &text });
     let mut origins = std::collections::BTreeMap::new();
     let here = || Origin::File(path.to_owned());
     let written = |is: bool| if is { here() } else { Origin::Default };

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use weir_policies::problem::{Code, Problem};
 use weir_policies::reader::{At, Limits, read};
-use weir_policies::source::{Finding, Source, Span};
+use weir_policies::source::Source;
 use weir_simulator::scenario::{Backend, Curve, Scenario, Telemetry};
 
 use super::file;
-use crate::config::parse_duration;
+use crate::config::{Check, TICK_MIN};
 
 /// More backends than a service has.
 const BACKENDS_MAX: usize = 10_000;
@@ -42,7 +42,7 @@ impl Plan {
         let file: file::File = read(shown, bytes, &Limits::DOCUMENT)?;
         let text = String::from_utf8_lossy(bytes);
         let source = Source { path: shown, text: &text };
-        let mut check = Check { source, problems: Vec::new() };
+        let mut check = Check::of(Path::new(shown), source);
         let plan = plan(name, file, &mut check);
         if check.problems.is_empty() { Ok(plan) } else { Err(check.problems) }
     }
@@ -66,28 +66,10 @@ impl Plan {
     }
 }
 
-struct Check<'a> {
-    source: Source<'a>,
-    problems: Vec<Problem>,
-}
-
 impl Check<'_> {
-    fn wrong(&mut self, span: Span, field: &str, what: String, mend: &str) {
-        let (field, mend) = (field.to_owned(), mend.to_owned());
-        let finding = Finding { span, field, code: Code::WrongValue, what, mend };
-        self.problems.push(self.source.problem(finding));
-    }
-
-    fn duration(&mut self, text: &At<String>, field: &str) -> Duration {
-        parse_duration(&text.value).unwrap_or_else(|| {
-            let what = format!("{:?} is no duration", text.value);
-            self.wrong(text.span, field, what, "write it as 500ms, 1s or 1m30s");
-            Duration::ZERO
-        })
-    }
-
+    /// A moment or a length, in seconds.
     fn seconds(&mut self, text: Option<&At<String>>, field: &str, default: f64) -> f64 {
-        text.map_or(default, |text| self.duration(text, field).as_secs_f64())
+        text.map_or(default, |_| self.duration(text, field, Duration::ZERO).as_secs_f64())
     }
 
     /// A number within bounds.
@@ -116,8 +98,8 @@ fn plan(name: &str, file: file::File, check: &mut Check<'_>) -> Plan {
         let backend = backend(group, &field, &zones, check);
         let spells = group.antagonist.as_ref().map(|spells| {
             let slowness = check.number(&spells.slowness, &field, (1.0, 1e4));
-            let off = check.duration(&spells.off, &field).as_secs_f64().max(0.1);
-            let on = check.duration(&spells.on, &field).as_secs_f64().max(0.1);
+            let off = check.seconds(Some(&spells.off), &field, 0.0).max(0.1);
+            let on = check.seconds(Some(&spells.on), &field, 0.0).max(0.1);
             (slowness, (off, on))
         });
         backends.extend(std::iter::repeat_n(backend, count));
@@ -159,15 +141,13 @@ fn rest(file: &file::File, check: &mut Check<'_>) -> Scenario {
 }
 
 fn telemetry(written: &file::Telemetry, check: &mut Check<'_>) -> Telemetry {
-    let tick = written.tick.as_ref().map_or(Duration::from_secs(1), |tick| {
-        let length = check.duration(tick, "telemetry.tick");
-        if length < Duration::from_millis(100) {
-            let what = format!("a tick of {length:?} is too short");
-            check.wrong(tick.span, "telemetry.tick", what, "write at least 100ms");
-        }
-        length.max(Duration::from_millis(100))
-    });
-    let delay = written.delay.as_ref().map_or(tick, |text| check.duration(text, "telemetry.delay"));
+    let tick = check.duration(written.tick.as_ref(), "telemetry.tick", Duration::from_secs(1));
+    if let (true, Some(written)) = (tick < TICK_MIN, &written.tick) {
+        let what = format!("a tick of {tick:?} is too short");
+        check.wrong(written.span, "telemetry.tick", what, "write at least 100ms");
+    }
+    let tick = tick.max(TICK_MIN);
+    let delay = check.duration(written.delay.as_ref(), "telemetry.delay", tick);
     let ticks_late = usize::try_from(delay.as_millis() / tick.as_millis()).unwrap_or(usize::MAX);
     let sampled = written.sampled.as_ref();
     Telemetry {
@@ -216,8 +196,8 @@ fn faults(group: &file::Group, field: &str, usual: f64, check: &mut Check<'_>) -
     let (mut slow, mut failing) = (vec![(0.0, usual)], vec![(0.0, 0.0)]);
     for (index, fault) in group.faults.iter().enumerate() {
         let field = format!("{field}.faults[{index}]");
-        let from = check.duration(&fault.from, &field).as_secs_f64();
-        let until = check.duration(&fault.until, &field).as_secs_f64();
+        let from = check.seconds(Some(&fault.from), &field, 0.0);
+        let until = check.seconds(Some(&fault.until), &field, 0.0);
         let last = slow.iter().chain(&failing).map(|knot| knot.0).fold(0.0, f64::max);
         if from >= until || from < last {
             let what = format!("from {from} s until {until} s comes after {last} s in no order");
