@@ -13,10 +13,9 @@ const LEAVES: f64 = 0.300_104_592_450_338_15;
 /// ln(1.2): a smaller one is not worth staying away for.
 pub(crate) const RETURNS: f64 = 0.182_321_556_793_954_63;
 
-/// ln(2) and ln(1.5): the same where workers are not declared. A capacity that rests on learned
-/// ones is a guess until it is reached, and shares that relieve an endpoint also hide its limit.
-const LEAVES_GUESSED: f64 = core::f64::consts::LN_2;
-const RETURNS_GUESSED: f64 = 0.405_465_108_108_164_4;
+/// Where differences wander, only one of a factor of four counts: a lesser one will be another's by
+/// the time that it is acted on.
+const WANDERS: f64 = 1.386_294_361_119_890_6;
 
 /// So many deviations of one estimate prove a difference of one endpoint: one in three million
 /// passes by chance. The more endpoints differ together, the fewer: by the fourth root, since the
@@ -53,14 +52,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// For a service at rest or `away` from it, whose workers are all `declared` or not.
-    pub(crate) fn of(away: bool, declared: bool) -> Self {
-        let (leaves, returns) =
-            if declared { (LEAVES, RETURNS) } else { (LEAVES_GUESSED, RETURNS_GUESSED) };
-        if away {
-            Self { least: returns, proof: HELD_BY }
-        } else {
-            Self { least: leaves, proof: 1.0 }
+    /// For a service at rest or `away` from it, whose deviations last or not.
+    pub(crate) fn of(away: bool, lasts: bool) -> Self {
+        match (lasts, away) {
+            (false, _) => Self { least: WANDERS, proof: 1.0 },
+            (true, true) => Self { least: RETURNS, proof: HELD_BY },
+            (true, false) => Self { least: LEAVES, proof: 1.0 },
         }
     }
 }
@@ -198,12 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn guessed_capacities_must_differ_more() {
-        let guessed = |apart: f64, away: bool| {
+    fn where_differences_wander_small_ones_do_not_count() {
+        let found = |apart: f64, away: bool, lasts: bool| {
             let levels = levels(&[0.0, 0.0, 0.0, apart], 0.01);
-            kinds(levels, Edge::of(away, false)).unwrap().others.len()
+            kinds(levels, Edge::of(away, lasts)).unwrap().others.len()
         };
-        assert_eq!((guessed(0.6, false), guessed(0.6, true), guessed(0.8, false)), (0, 1, 1));
+        assert_eq!((found(0.2, false, true), found(0.2, true, true)), (0, 1));
+        assert_eq!((found(0.9, true, false), found(1.5, true, false)), (0, 1));
     }
 
     #[test]

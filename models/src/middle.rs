@@ -7,6 +7,12 @@ pub(crate) fn lower(values: &mut [f64]) -> Option<f64> {
     Some(*median)
 }
 
+/// The upper median; nothing of nothing. Reorders the values.
+pub(crate) fn upper(values: &mut [f64]) -> Option<f64> {
+    let middle = values.len() / 2;
+    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
+}
+
 /// The median of sorted values without one of them: what an endpoint's peers show.
 pub(crate) fn of_others(sorted: &[f64], own: f64) -> Option<f64> {
     let own = sorted.partition_point(|value| value.total_cmp(&own).is_lt());

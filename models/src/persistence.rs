@@ -29,8 +29,15 @@ const PRIOR: f64 = 1.0;
 /// A slope below this is nothing.
 const SLOPE_LEAST: f64 = 0.35;
 
-/// One pair weighs at most a deviation of this size: a hundredfold change is one event.
-const DEVIATION_MOST: f64 = 2.0;
+/// Squares up to this are those of a calm service.
+const CALM: f64 = 0.5;
+
+/// From this part on deviations have stayed.
+const STAYED: f64 = 0.9;
+
+/// Deviations count up to a factor of e: how far beyond its limits an endpoint is says little of
+/// how long it will be.
+const DEVIATION_MOST: f64 = 1.0;
 
 /// Sums of the regression beyond the prior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,10 +57,17 @@ impl Persistence {
     /// Takes in a pair: the deviation a loop delay ago, and the one seen now.
     pub(crate) fn add(&mut self, before: f64, now: f64) {
         if before.abs() > DEVIATION_LEAST && now.is_finite() {
-            let scale = (DEVIATION_MOST / before.abs()).min(1.0);
-            self.products += before * now * scale * scale;
-            self.squares += before * before * scale * scale;
+            let bounded = |deviation: f64| deviation.clamp(-DEVIATION_MOST, DEVIATION_MOST);
+            let (before, now) = (bounded(before), bounded(now));
+            self.products += before * now;
+            self.squares += before * before;
         }
+    }
+
+    /// Whether nothing speaks against what is seen being there to stay: there was hardly any
+    /// deviation lately, or those that there were stayed.
+    pub(crate) fn trusts(self) -> bool {
+        self.squares <= CALM || self.part() >= STAYED
     }
 
     /// The part of a deviation that persists: 0 none, 1 all.

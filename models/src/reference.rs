@@ -14,7 +14,7 @@ use weir_engine::model::{Model, View};
 use weir_engine::plan::Plan;
 use weir_engine::units::Moment;
 
-use crate::concurrency::Knee;
+use crate::concurrency::{Knee, Peers};
 use crate::errors::Counts;
 use crate::imbalance::Difference;
 use crate::persistence::Persistence;
@@ -29,12 +29,25 @@ const PAST: usize = 5;
 
 /// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
 /// time that it is out or starved.
-const OUTLASTS_LEAST: f64 = 0.65;
+const OUTLASTS_LEAST: f64 = 0.8;
+
+/// Watched for less than this, a service has shown nothing of how long its deviations last.
+const EXPERIENCED: Duration = Duration::from_secs(30);
 
 impl Memory {
     /// Whether deviations last long enough to take endpoints out for them.
     fn lasts(&self) -> bool {
         self.outlasts.part() >= OUTLASTS_LEAST
+    }
+
+    /// Whether it was watched for long enough to know how long deviations last.
+    fn experienced(&self) -> bool {
+        self.watched >= EXPERIENCED
+    }
+
+    /// Whether experience says that what is seen now will still be there.
+    fn trusted(&self) -> bool {
+        self.experienced() && self.outlasts.trusts() && self.follows.trusts()
     }
 
     /// The part of a deviation from the long run that is acted on: what persists over a loop,
@@ -55,6 +68,8 @@ pub struct Memory {
     at: Option<Moment>,
     /// How long before that it judged the time before.
     elapsed: Duration,
+    /// For how long it has judged on fresh evidence.
+    watched: Duration,
     /// One per endpoint.
     endpoints: Vec<Endpoint>,
     /// How much of a deviation persists over a loop.
@@ -67,8 +82,10 @@ pub struct Memory {
     spread: f64,
     /// The error ratio that is usual here.
     usual_errors: Option<f64>,
-    /// The median of workers that were surely busy.
-    busy: f64,
+    /// How many workers peers had busy.
+    busy: Peers,
+    /// How much longer than the quick ones requests take in the mean, as a logarithm.
+    shape: Option<f64>,
 }
 
 /// What is remembered of one endpoint.
@@ -82,6 +99,10 @@ struct Endpoint {
     level: f64,
     /// Its throughput and knee.
     knee: Knee,
+    /// The workers that are reckoned with where none are declared.
+    workers: f64,
+    /// By how much its mean latency exceeds the quick ones', as of the last look.
+    shape: Option<f64>,
     /// Requests and errors: of lately, or since it came back.
     counts: Counts,
     /// Timed requests likewise.

@@ -49,6 +49,8 @@ pub(crate) struct Seen {
     pub(crate) timed: f64,
     /// Mean number inside.
     pub(crate) inside: f64,
+    /// What the quickest part of the timed ones took at most, in milliseconds.
+    pub(crate) quick_ms: f64,
     /// Finished requests per second.
     pub(crate) rate: f64,
     /// How many windows were pooled.
@@ -159,6 +161,12 @@ impl Filter {
         off / look.noise
     }
 
+    /// Measures everything followed so far by another yardstick.
+    pub(crate) fn shift(&mut self, by: f64) {
+        self.mean += by;
+        self.long += by;
+    }
+
     /// How far the present is from the long run.
     pub(crate) fn deviation(self) -> f64 {
         self.mean - self.long
@@ -187,7 +195,7 @@ mod tests {
     }
 
     fn seen(rate: f64, inside: f64) -> Seen {
-        Seen { finished: rate, timed: rate, inside, rate, windows: 1.0 }
+        Seen { finished: rate, timed: rate, inside, quick_ms: 0.0, rate, windows: 1.0 }
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
             finished in any::<f64>(), timed in any::<f64>(), inside in any::<f64>(), rate in any::<f64>(),
         ) {
             let mut filter = Filter::start(look(40.0, 100.0), 1.0);
-            let seen = Seen { finished, timed, inside, rate, windows: 1.0 };
+            let seen = Seen { finished, timed, inside, quick_ms: 0.0, rate, windows: 1.0 };
             if let Some(look) = estimate(seen, Queue::of(8.0)) {
                 filter.follow(look, 1.0, step());
             }

@@ -42,13 +42,15 @@ pub struct Place {
 }
 
 /// A wish for another class must last this long; ramps begin at once.
-const LASTING: Duration = Duration::from_secs(5);
+const LASTING: Duration = Duration::from_secs(2);
 
 /// An endpoint moves at most once in this time.
 const MOVE_APART: Duration = Duration::from_secs(30);
 
-/// At most this part of the endpoints (and at least one) moves in one push.
-const MOVED_MOST: f64 = 0.1;
+/// At most this part of the endpoints (and at least one) moves in one push: to a class of less
+/// weight, where waiting costs requests; and back, where it costs nothing.
+const MOVED_DOWN_MOST: f64 = 0.5;
+const MOVED_UP_MOST: f64 = 0.1;
 
 /// At or below this weight an endpoint may stand alone in the low class.
 const LOW: f64 = 0.15;
@@ -56,6 +58,10 @@ const LOW: f64 = 0.15;
 /// The half class opens below this ratio to the largest weights and closes above the next.
 const HALF_OPENS: f64 = 0.70;
 const HALF_CLOSES: f64 = 0.80;
+
+/// Below this ratio an endpoint leaves the others even with too few of its like for a class: that
+/// it has no choice of two beside it costs less than an equal share.
+const ALONE: f64 = 0.5;
 
 /// Members that a class under real load needs.
 const MEMBERS_LEAST: usize = 3;
@@ -70,7 +76,8 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> boo
             (place.wanted, place.wanted_since) = (*lane, at);
         }
     }
-    let budget = libm::floor(MOVED_MOST * parts.len() as f64).max(1.0);
+    let most = |part: f64| libm::floor(part * parts.len() as f64).max(1.0);
+    let (most_down, most_up) = (most(MOVED_DOWN_MOST), most(MOVED_UP_MOST));
     let (mut moves, mut moved) = (0.0, false);
     for (place, part) in places.iter_mut().zip(parts) {
         // A host that the proxies do not know yet loses nothing by a move.
@@ -82,7 +89,10 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> boo
         // Out of the low class at once: it may be alone there, and gets a full share.
         let leaves = place.lane == Lane::Low;
         let rested = leaves || place.moved.is_none_or(|moved| at.since(moved) >= MOVE_APART);
-        let lasts = leaves || part.passing || at.since(place.wanted_since) >= LASTING;
+        // Judgement has waited long enough with those that fall far.
+        let falls = place.wanted == Lane::Low;
+        let lasts = leaves || falls || at.since(place.wanted_since) >= LASTING;
+        let budget = if place.wanted > place.lane { most_down } else { most_up };
         let allowed = rested && lasts && part.ejected_by_proxies <= 0.0 && moves < budget;
         if free || allowed {
             moves += if free { 0.0 } else { 1.0 };
@@ -101,6 +111,10 @@ fn wanted(parts: &[Part], places: &[Place]) -> Vec<Lane> {
         let edge = if place.lane == Lane::Half { HALF_CLOSES } else { HALF_OPENS };
         part.weight < edge * largest && part.weight > LOW
     };
+    let alone = |part: &Part, place: &Place| {
+        let edge = if place.lane == Lane::Low { HALF_CLOSES } else { ALONE };
+        part.weight < edge * largest
+    };
     let pairs = || parts.iter().zip(places);
     let slower = pairs().filter(|(part, place)| serving(part) && below(part, place)).count();
     let others = parts.iter().filter(|part| serving(part)).count() - slower;
@@ -111,6 +125,7 @@ fn wanted(parts: &[Part], places: &[Place]) -> Vec<Lane> {
             Health::Unhealthy | Health::Draining => place.lane,
             Health::Healthy if part.passing || part.weight <= LOW => Lane::Low,
             Health::Healthy if split && below(part, place) => Lane::Half,
+            Health::Healthy if alone(part, place) => Lane::Low,
             Health::Healthy => Lane::Main,
         })
         .collect()

@@ -156,23 +156,26 @@ fn newcomers_enter_the_low_class_at_once_and_leave_it_one_by_one() {
 }
 
 #[test]
-fn three_lastingly_slower_endpoints_get_a_class_and_one_does_not() {
+fn three_lastingly_slower_endpoints_get_a_class_and_two_do_not() {
     let mut bench = Bench::of(&[""; 10], ClusterForm::native());
     let mut weights = [1.2; 10];
     weights[0] = 0.5;
     let alone = bench.seconds(60, &granted(&weights));
-    assert_eq!(sub_zones(&alone).len(), 1, "one endpoint stays in the main class");
-    (weights[1], weights[2]) = (0.5, 0.5);
+    assert_eq!(sub_zones(&alone), [("", 10_800, 9), ("weir-low", 500, 1)], "far below");
+    (weights[0], weights[1]) = (1.0, 1.0);
+    let two = bench.seconds(60, &granted(&weights));
+    assert_eq!(sub_zones(&two).len(), 1, "two that are somewhat slower stay in the main class");
+    weights[..3].fill(0.8);
     let first = bench.step(&granted(&weights));
     assert_eq!(sub_zones(&first).len(), 1, "not on the first sight");
     let later = bench.seconds(120, &granted(&weights));
-    assert_eq!(sub_zones(&later), [("", 8_400, 7), ("weir-half", 1_500, 3)]);
+    assert_eq!(sub_zones(&later), [("", 8_400, 7), ("weir-half", 2_400, 3)]);
 }
 
 #[test]
 fn a_flapping_weight_moves_nobody() {
     let mut bench = Bench::of(&[""; 10], ClusterForm::native());
-    let slow = granted(&[0.5, 0.5, 0.5, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]);
+    let slow = granted(&[0.8, 0.8, 0.8, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2, 1.2]);
     let equal = granted(&[1.0; 10]);
     for second in 0..120 {
         let realisation = bench.step(if second % 4 < 2 { &slow } else { &equal });
@@ -299,7 +302,7 @@ proptest! {
             let sum: f64 = realisation.predicted.iter().map(|ratio| ratio.value()).sum();
             prop_assert!((sum - 1.0).abs() < 1e-9 || sum == 0.0);
             let moved = lanes_before.iter().zip(&bench.memory.places).filter(|(lane, place)| **lane != place.lane).count();
-            prop_assert!(lanes_before.is_empty() || moved <= 1, "one move a push for twelve endpoints");
+            prop_assert!(lanes_before.is_empty() || moved <= 6, "half of twelve endpoints a push");
         }
     }
 }

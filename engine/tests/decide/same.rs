@@ -118,7 +118,8 @@ proptest! {
         for _ in 0..20 {
             let (a, b) = (a.second(&[&seen]), b.second(&[&ordered]));
             let (a, b) = (only(&a), only(&b));
-            prop_assert_eq!(&a.stance, &b.stance);
+            // Sums in another order differ in their last digits.
+            prop_assert_eq!(format!("{:.9?}", a.stance), format!("{:.9?}", b.stance));
             for (place, &index) in order.iter().enumerate() {
                 let (a, b) = (&a.endpoints[index], &b.endpoints[place]);
                 prop_assert_eq!(a.state, b.state);

@@ -10,6 +10,7 @@ use weir_engine::observation::Row;
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 
 use super::{Endpoint, Memory};
+use crate::concurrency::Timing;
 use crate::errors::{self, Counts};
 use crate::queue::Queue;
 use crate::service_time::{self, Estimate, Filter, Pace, REQUESTS_LEAST, Seen};
@@ -33,6 +34,9 @@ const SPREAD_MOST: f64 = 5.0;
 
 /// The median of |z| where z is normal.
 const MEDIAN_OF_NORMAL: f64 = 0.6745;
+
+/// Learned workers that differ by less than this part are the same as before.
+const ABOUT: f64 = 0.05;
 
 /// From this utilization on an endpoint shows its capacity, declared or not.
 const SHOWS_CAPACITY: f64 = 0.9;
@@ -100,11 +104,15 @@ struct Look {
     /// Seen again after an ejection's length: its deviation before and now.
     returned: Option<(f64, f64)>,
     workers: f64,
+    /// Requests per second and millisecond of service time that its workers have shown to bear,
+    /// here or at peers: 1,000 for each that was surely busy.
+    shown: f64,
     declared: bool,
 }
 
 fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
-    let (spread, busy) = (memory.spread.max(1.0), memory.busy);
+    let (spread, busy, shape) =
+        (memory.spread.max(1.0), memory.busy.busy, memory.shape.unwrap_or(0.0));
     let declared = view.topology.endpoints.iter().zip(&mut memory.endpoints);
     declared
         .enumerate()
@@ -117,9 +125,12 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             if finished {
                 endpoint.knee.see_rate(seen.rate, fresh.pace.1);
             }
-            let workers = match declared.concurrency {
-                Some(declared) => f64::from(declared.get()),
-                None => endpoint.learn_workers(seen, finished, busy, fresh.pace.1),
+            let workers = if let Some(declared) = declared.concurrency {
+                f64::from(declared.get())
+            } else {
+                let pace = fresh.pace.1;
+                let learned = endpoint.learn_workers(seen, finished, (shape, busy), pace);
+                endpoint.reckon_with(learned, seen)
             };
             let known = service_time::estimate(seen, Queue::of(workers));
             let new = known.filter(|_| finished);
@@ -132,7 +143,8 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             let surprise = new.map(|look| endpoint.follow(look, spread, pace));
             endpoint.looked = if new.is_some() { Some(view.at) } else { endpoint.looked };
             let declared = declared.concurrency.is_some();
-            Look { known, surprise, returned, workers, declared }
+            let shown = if declared { 0.0 } else { 1_000.0 * workers.min(busy) };
+            Look { known, surprise, returned, workers, shown, declared }
         })
         .collect()
 }
@@ -140,10 +152,12 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
 /// An endpoint's counts from the newest window back, until they are enough or the reach ends.
 fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
     let (mut requests, mut finished, mut seconds) = (0.0, 0.0, 0.0);
-    let (mut timed, mut sum_ms, mut windows) = (0.0, 0.0, 0.0);
+    let (mut timed, mut sum_ms, mut windows, mut quick) = (0.0, 0.0, 0.0, 0.0);
     let rows = history.newest_first().filter_map(|window| window.row(endpoint));
     for row in rows {
         if row.latency.count.is_finite() && row.latency.sum_ms.is_finite() {
+            let low = row.latency.quantile(Ratio::clamped(concurrency::QUICK));
+            quick += row.latency.count * low.map_or(0.0, Millis::value);
             timed += row.latency.count;
             sum_ms += row.latency.sum_ms;
         }
@@ -160,10 +174,11 @@ fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
     if seconds <= 0.0 {
         return None;
     }
-    let mean_ms = if timed > 0.0 { sum_ms / timed } else { 0.0 };
+    let (mean_ms, quick_ms) =
+        if timed > 0.0 { (sum_ms / timed, quick / timed) } else { (0.0, 0.0) };
     // Little's law over all requests, the failed ones' time included: they were inside too.
     let inside = requests / seconds * mean_ms / 1_000.0;
-    Some(Seen { finished, timed, inside, rate: finished / seconds, windows })
+    Some(Seen { finished, timed, inside, quick_ms, rate: finished / seconds, windows })
 }
 
 impl Endpoint {
@@ -190,12 +205,37 @@ impl Endpoint {
         }
     }
 
-    fn learn_workers(&mut self, seen: Seen, new: bool, peers: f64, pace: concurrency::Pace) -> f64 {
+    fn learn_workers(
+        &mut self,
+        seen: Seen,
+        new: bool,
+        (shape, peers): (f64, f64),
+        pace: concurrency::Pace,
+    ) -> f64 {
         if new && seen.finished.min(seen.timed) >= REQUESTS_LEAST && seen.rate > 0.0 {
-            let ms = 1_000.0 * seen.inside / seen.rate;
-            self.knee.see_latency(ms, seen.rate, pace);
+            let mean = 1_000.0 * seen.inside / seen.rate;
+            let timing = Timing { mean, quick: seen.quick_ms };
+            self.shape = Some(timing.shape()).filter(|shape| shape.is_finite());
+            self.knee.see_latency(timing, (seen.rate, seen.timed), shape, pace);
         }
-        concurrency::learned(self.knee.busy, peers)
+        self.knee.workers(shape, peers)
+    }
+
+    /// Reckons with so many workers from now on, if they are not about as many as before. What was
+    /// followed so far is measured anew: the yardstick changed, not the endpoint.
+    fn reckon_with(&mut self, learned: f64, seen: Seen) -> f64 {
+        let before = self.workers;
+        if (learned - before).abs() <= ABOUT * before {
+            return before;
+        }
+        self.workers = learned;
+        let at = |workers: f64| service_time::estimate(seen, Queue::of(workers));
+        if let (true, Some(filter)) = (before > 0.0, &mut self.filter)
+            && let Some((old, new)) = at(before).zip(at(learned))
+        {
+            filter.shift(new.ln_ms - old.ln_ms);
+        }
+        learned
     }
 
     fn follow(&mut self, look: Estimate, spread: f64, pace: Pace) -> f64 {
@@ -212,6 +252,7 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     if fresh.windows.is_empty() {
         return;
     }
+    memory.watched = memory.watched.saturating_add(fresh.elapsed);
     let seconds = fresh.elapsed.as_secs_f64();
     let mut surprises: Vec<f64> =
         looks.iter().filter_map(|look| look.surprise).map(f64::abs).collect();
@@ -222,9 +263,17 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
         memory.spread += gain * (seen - memory.spread);
     }
     if looks.iter().any(|look| !look.declared) {
-        let busy = memory.endpoints.iter().map(|endpoint| endpoint.knee.busy);
-        let mut busy: Vec<f64> = busy.filter(|busy| *busy > 0.0).collect();
-        memory.busy = middle::lower(&mut busy).unwrap_or(0.0);
+        let mut shapes: Vec<f64> =
+            memory.endpoints.iter_mut().filter_map(|endpoint| endpoint.shape.take()).collect();
+        // The upper of two: where half have a queue, waiting hides the shape of the work.
+        if let Some(shape) = middle::upper(&mut shapes) {
+            let gain = 1.0 - libm::exp(-seconds / SPREAD_IN);
+            let before = memory.shape.unwrap_or(shape);
+            memory.shape = Some(before + gain * (shape - before));
+        }
+        let shape = memory.shape.unwrap_or(0.0);
+        let knees = memory.endpoints.iter().map(|endpoint| &endpoint.knee);
+        memory.busy = concurrency::Peers::of(knees, shape);
     }
     memory.follows.forget(fresh.elapsed);
     memory.outlasts.forget(fresh.elapsed);
@@ -263,6 +312,9 @@ fn judgement(look: &Look, endpoint: &mut Endpoint, part: f64) -> Judgement {
         let ln_ms = filter.long + part * filter.deviation();
         let service_ms = libm::exp(ln_ms);
         endpoint.level = libm::log(look.workers) - ln_ms;
+        if let Some(limit) = endpoint.knee.limit().filter(|_| !look.declared) {
+            endpoint.level = endpoint.level.min(libm::log(limit / 1_000.0));
+        }
         let shows = look.declared || estimate.utilization >= SHOWS_CAPACITY;
         let capacity = |ms: f64| if shows { 1_000.0 * look.workers / ms } else { 0.0 };
         Expectation {
@@ -271,7 +323,7 @@ fn judgement(look: &Look, endpoint: &mut Endpoint, part: f64) -> Judgement {
             concurrency: look.workers,
             capacity: PerSecond::clamped(capacity(service_ms)),
             present: PerSecond::clamped(capacity(libm::exp(filter.mean))),
-            sustained: PerSecond::clamped(endpoint.knee.sustained),
+            sustained: PerSecond::clamped(endpoint.knee.sustained.max(look.shown / service_ms)),
             utilization: Ratio::clamped(estimate.utilization),
         }
     });

@@ -10,15 +10,17 @@ use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, PerSecond};
 
 use super::Memory;
+use crate::imbalance::Difference;
 use crate::kinds::{self, Edge, Level};
 use crate::queue::Queue;
 use crate::waterfill::{self, Demand, Server};
 use crate::weights::{self, Range};
 use crate::{middle, tail};
 
-/// Shares are solved for at least this part of the capacity: what is best near saturation is good
-/// below it, and a load that rises finds it ready.
-const LOAD_LEAST: f64 = 0.85;
+/// Shares are solved for at least this part of the capacity: a load that rises finds them ready.
+/// More would give slow endpoints more than their answers are worth: at 0.85 the tail with one
+/// endpoint of ten three times as slow is a tenth longer.
+const LOAD_LEAST: f64 = 0.70;
 
 /// And at most for this part: beyond it every split is bad.
 const LOAD_MOST: f64 = 0.93;
@@ -79,14 +81,13 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
     let known = known.collect();
     let mut endpoints = memory.endpoints.iter().enumerate();
     let away = endpoints.any(|(index, endpoint)| endpoint.difference.stands() && serves(index));
-    let mut declared = service.view.topology.endpoints.iter();
-    let declared = declared.all(|endpoint| endpoint.concurrency.is_some());
-    let kinds = kinds::kinds(known, Edge::of(away, declared))?;
+    let kinds = kinds::kinds(known, Edge::of(away, memory.lasts()))?;
     let mut seen = vec![0.0; memory.endpoints.len()];
     for &(index, difference) in &kinds.others {
         seen[index] = difference;
     }
-    let (at, lasts) = (service.view.at, memory.lasts());
+    let (at, lasts, trusted) = (service.view.at, memory.lasts(), memory.trusted());
+    let experienced = memory.experienced();
     for (index, (endpoint, seen)) in memory.endpoints.iter_mut().zip(seen).enumerate() {
         let passing = is_passing(service.standing(index).state);
         match service.expectation(index) {
@@ -94,9 +95,18 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
             Some(known) if passing && lasts => {
                 endpoint.difference.adopt(endpoint.level - kinds.main, known.deviation);
             }
-            // Where differences wander, none is adopted.
-            Some(_) if !lasts && !endpoint.difference.stands() => endpoint.difference.see_nothing(),
-            Some(_) => endpoint.difference.see(seen, at),
+            Some(_) if !lasts && seen == 0.0 => endpoint.difference = Difference::default(),
+            // Where differences wander, or may for all that is known, none is adopted.
+            Some(_) if !(endpoint.difference.stands() || lasts && experienced) => {
+                endpoint.difference.see_nothing();
+            }
+            Some(_) => {
+                // Who shows its limit is not well because little is asked of it now.
+                let limited = endpoint.knee.limit().is_some();
+                let own =
+                    if limited { endpoint.difference.adopted } else { endpoint.level - kinds.main };
+                endpoint.difference.see(seen, own, trusted, at);
+            }
         }
     }
     Some(kinds.main)
@@ -213,7 +223,7 @@ impl Service<'_> {
     /// The workers that shape its queue: declared, or as the median of its peers.
     fn workers(&self, index: usize, memory: &Memory) -> f64 {
         let declared = self.view.topology.endpoints[index].concurrency;
-        declared.map_or(memory.busy, |declared| f64::from(declared.get()))
+        declared.map_or(memory.busy.middle, |declared| f64::from(declared.get()))
     }
 
     /// What to wish for one endpoint, whose weight should become `target`.
