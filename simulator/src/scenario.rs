@@ -2,62 +2,9 @@
 
 use core::time::Duration;
 
-use crate::random::Random;
+mod curve;
 
-/// Stream of randomness of alternating curves.
-const ALTERNATING: u64 = 6;
-
-/// A value over time: straight lines between knots of (second, value), level outside them.
-/// Two knots at one second make a step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Curve(Vec<(f64, f64)>);
-
-impl Curve {
-    /// Always the same.
-    pub fn level(value: f64) -> Self {
-        Self(vec![(0.0, value)])
-    }
-
-    /// Through knots in ascending order of time.
-    pub fn through(knots: &[(f64, f64)]) -> Self {
-        assert!(knots.windows(2).all(|pair| pair[0].0 <= pair[1].0), "knots ascend in time");
-        Self(knots.to_vec())
-    }
-
-    /// One value, and another between two moments.
-    pub fn between(from: f64, until: f64, outside: f64, inside: f64) -> Self {
-        Self(vec![(from, outside), (from, inside), (until, inside), (until, outside)])
-    }
-
-    /// One value, and another for exponentially distributed times in turn: `often` is the mean
-    /// length in seconds of each.
-    pub fn alternating(seed: u64, number: u64, often: (f64, f64), inside: f64, until: f64) -> Self {
-        let mut random = Random::of(seed, ALTERNATING, number);
-        let (mut knots, mut at) = (Vec::new(), 0.0);
-        // Whoever is seen first at any moment is in either state as often as it usually is.
-        let mut on = random.unit() < often.1 / (often.0 + often.1);
-        while at < until {
-            let (value, mean) = if on { (inside, often.1) } else { (1.0, often.0) };
-            knots.push((at, value));
-            at += mean * random.exponential();
-            knots.push((at, value));
-            on = !on;
-        }
-        Self(knots)
-    }
-
-    /// The value at a second.
-    pub fn at(&self, second: f64) -> f64 {
-        let next = self.0.partition_point(|knot| knot.0 <= second);
-        match (next.checked_sub(1).and_then(|last| self.0.get(last)), self.0.get(next)) {
-            (Some(last), Some(next)) => {
-                last.1 + (next.1 - last.1) * (second - last.0) / (next.0 - last.0)
-            }
-            (Some(only), None) | (None, Some(only)) => only.1,
-            (None, None) => 0.0,
-        }
-    }
-}
+pub use curve::Curve;
 
 /// One backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +82,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether what is sent at a microsecond is counted.
+    pub(crate) fn is_counted(&self, sent: u64) -> bool {
+        let (from, until) = self.counted;
+        (from..until).contains(&(sent as f64 / 1e6))
+    }
+
     /// Ten backends of eight workers and 40 ms, forty proxies, 1,200 requests a second: a fleet at
     /// 60 % of its capacity. Counted from second 20 to 50.
     pub fn fleet(seed: u64) -> Self {
@@ -157,19 +110,5 @@ impl Scenario {
             length: 52.0,
             counted: (20.0, 50.0),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn curves_step_and_ramp() {
-        let step = Curve::between(10.0, 20.0, 1.0, 5.0);
-        let ramp = Curve::through(&[(10.0, 5.0), (20.0, 1.0)]);
-        let at = |curve: &Curve| [9.9, 10.0, 15.0, 20.0].map(|second| curve.at(second));
-        assert_eq!(at(&step).map(f64::to_bits), [1.0, 5.0, 5.0, 1.0].map(f64::to_bits));
-        assert_eq!(at(&ramp).map(f64::to_bits), [5.0, 5.0, 3.0, 1.0].map(f64::to_bits));
     }
 }

@@ -1,3 +1,8 @@
+use std::num::NonZeroU32;
+
+use weir_engine::decision::Health;
+use weir_engine::names::Locality;
+
 use super::*;
 use crate::scenario::{Backend, Curve};
 
