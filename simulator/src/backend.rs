@@ -23,6 +23,8 @@ pub(crate) struct Queue {
     worked: f64,
     ended: f64,
     failed: f64,
+    /// Microseconds of busy workers since the start.
+    busy_micros: f64,
     load: Load,
 }
 
@@ -37,6 +39,7 @@ impl Queue {
             worked: 0.0,
             ended: 0.0,
             failed: 0.0,
+            busy_micros: 0.0,
             load: Load { utilization: 0.0, qps: 0.0, eps: 0.0 },
         }
     }
@@ -74,6 +77,17 @@ impl Queue {
         self.failed += 1.0;
     }
 
+    /// A request that a worker was done with failed nonetheless.
+    pub(crate) fn spoiled(&mut self) {
+        self.failed += 1.0;
+    }
+
+    /// Worker seconds of work up to now.
+    pub(crate) fn busy_seconds(&mut self, now: u64) -> f64 {
+        self.pass(now);
+        self.busy_micros / 1e6
+    }
+
     /// Requests on workers and waiting.
     pub(crate) fn inside(&self) -> u32 {
         self.busy + u32::try_from(self.waiting.len()).unwrap_or(u32::MAX - self.workers)
@@ -101,7 +115,9 @@ impl Queue {
     }
 
     fn pass(&mut self, now: u64) {
-        self.worked += f64::from(self.busy) * (now - self.at) as f64;
+        let worked = f64::from(self.busy) * (now - self.at) as f64;
+        self.worked += worked;
+        self.busy_micros += worked;
         self.at = now;
     }
 }

@@ -19,6 +19,10 @@ use crate::world::index_of;
 const OVERPROVISIONING: f64 = 1.4;
 const PANIC_BELOW: f64 = 0.5;
 
+/// A retry's host is picked anew so many times to avoid those tried (Envoy's
+/// `host_selection_retry_max_attempts`, one by default; its documentation's example has three).
+const RESELECTIONS: usize = 3;
+
 /// What a proxy knows of one backend.
 #[derive(Clone, Debug, Default)]
 struct Host {
@@ -155,8 +159,9 @@ impl Proxy {
         Member { backend: index, weight: self.hosts[index].weight }
     }
 
-    /// Picks a backend; nothing if there is none.
-    pub(crate) fn pick(&mut self, now: u64, truth: &[Truth]) -> Option<Pick> {
+    /// Picks a backend; nothing if there is none. One that was tried already is picked only where
+    /// picking anew did not find another.
+    pub(crate) fn pick(&mut self, now: u64, truth: &[Truth], tried: &[usize]) -> Option<Pick> {
         if self.outliers.as_mut().is_some_and(|outliers| outliers.sweep(now)) {
             self.stale = true;
         }
@@ -166,12 +171,50 @@ impl Proxy {
         if self.limiter.as_mut().is_some_and(|limiter| !limiter.admit(self.open, now)) {
             return None;
         }
-        let place = if self.panicking { 0 } else { self.place()? };
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        let backend = self.balancer.pick(place, look)?;
+        let mut backend = self.choose(now, truth)?;
+        for _ in 0..RESELECTIONS {
+            if !tried.contains(&backend) {
+                break;
+            }
+            backend = self.choose(now, truth)?;
+        }
         self.in_flight[backend] += 1;
         self.open += 1;
         Some(Pick { backend, life: self.hosts[backend].life })
+    }
+
+    fn choose(&mut self, now: u64, truth: &[Truth]) -> Option<usize> {
+        let place = if self.panicking { 0 } else { self.place()? };
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        self.balancer.pick(place, look)
+    }
+
+    /// All its requests under way.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// A picked request waits for a connection: until it goes, balancers do not see it.
+    pub(crate) fn waits(&mut self, pick: Pick) {
+        if self.hosts[pick.backend].life == pick.life {
+            let in_flight = &mut self.in_flight[pick.backend];
+            *in_flight = in_flight.saturating_sub(1);
+        }
+    }
+
+    /// A request that waited goes.
+    pub(crate) fn goes(&mut self, pick: Pick) {
+        if self.hosts[pick.backend].life == pick.life {
+            self.in_flight[pick.backend] += 1;
+        }
+    }
+
+    /// A picked request is not sent; `waited` says whether it waited for a connection.
+    pub(crate) fn dropped(&mut self, pick: Pick, waited: bool) {
+        self.open = self.open.saturating_sub(1);
+        if !waited {
+            self.waits(pick);
+        }
     }
 
     fn place(&mut self) -> Option<usize> {

@@ -104,6 +104,11 @@ impl Rival {
         Self::ALL.into_iter().find(|rival| rival.name() == name)
     }
 
+    /// Whether it asks how backends stand: looks at them, probes them or hears their reports.
+    pub(crate) fn looks(self) -> bool {
+        matches!(self, Self::OrcaWrr | Self::Prequal | Self::Omniscient)
+    }
+
     pub(crate) fn balancer(self, backends: usize) -> Box<dyn Balancer> {
         match self {
             Self::Weir

@@ -3,54 +3,14 @@
 use core::time::Duration;
 
 mod curve;
+mod fleet;
+mod telemetry;
+mod traffic;
 
 pub use curve::Curve;
-
-/// One backend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Backend {
-    /// Requests that it works on at once.
-    pub workers: u32,
-    /// By how much its service is slower than the scenario's.
-    pub slowness: Curve,
-    /// The part of its requests that fail at once, without using a worker.
-    pub errors: Curve,
-    /// When it is declared: from a second until another.
-    pub present: Vec<(f64, f64)>,
-    /// The zone that it stands in: an index into the scenario's.
-    pub zone: usize,
-}
-
-impl Backend {
-    /// Always there, and well.
-    pub fn healthy(workers: u32) -> Self {
-        Self {
-            workers,
-            slowness: Curve::level(1.0),
-            errors: Curve::level(0.0),
-            present: vec![(0.0, f64::INFINITY)],
-            zone: 0,
-        }
-    }
-
-    /// Whether it is declared at a second.
-    pub fn is_present(&self, second: f64) -> bool {
-        self.present.iter().any(|&(from, until)| from <= second && second < until)
-    }
-}
-
-/// How telemetry is made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Telemetry {
-    /// Time between reports, and between the governor's steps.
-    pub tick: Duration,
-    /// How many ticks later a report arrives.
-    pub ticks_late: usize,
-    /// Part of the requests that the access log times.
-    pub sampled: f64,
-    /// Whether endpoints declare their workers.
-    pub declares_workers: bool,
-}
+pub use fleet::{Autoscaler, Backend, Chain, Cold};
+pub use telemetry::{Lies, Telemetry};
+pub use traffic::{Class, Pool, Retries};
 
 /// Everything that defines a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +33,16 @@ pub struct Scenario {
     pub zones: Vec<(String, f64)>,
     /// What a request to another zone takes longer, there and back.
     pub cross_zone: Duration,
+    /// What proxies try again, if anything.
+    pub retries: Option<Retries>,
+    /// The proxies' connections, if they are limited.
+    pub pool: Option<Pool>,
+    /// Kinds of requests; all are alike where there are none.
+    pub classes: Vec<Class>,
+    /// What scales the first tier.
+    pub autoscalers: Vec<Autoscaler>,
+    /// A second tier behind the first.
+    pub chain: Option<Chain>,
     /// How telemetry is made.
     pub telemetry: Telemetry,
     /// How long the run is, in seconds.
@@ -101,11 +71,19 @@ impl Scenario {
             one_way: Duration::from_micros(250),
             zones: vec![(String::new(), 1.0)],
             cross_zone: Duration::ZERO,
+            retries: None,
+            pool: None,
+            classes: Vec::new(),
+            autoscalers: Vec::new(),
+            chain: None,
             telemetry: Telemetry {
                 tick: Duration::from_secs(1),
                 ticks_late: 0,
                 sampled: 1.0,
                 declares_workers: true,
+                lost: 0.0,
+                silences: Vec::new(),
+                lies: None,
             },
             length: 52.0,
             counted: (20.0, 50.0),

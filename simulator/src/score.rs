@@ -9,6 +9,10 @@ pub struct Score {
     pub requests: u64,
     /// Of these, failed or timed out.
     pub errors: u64,
+    /// Tries of these beyond the first.
+    pub retries: u64,
+    /// Tries that a proxy refused for want of a connection.
+    pub overflows: u64,
     /// Requests to another zone than the client's.
     pub cross_zone: u64,
     /// Requests by backend.
@@ -32,6 +36,8 @@ impl Score {
     pub fn pool(&mut self, other: Self) {
         self.requests += other.requests;
         self.errors += other.errors;
+        self.retries += other.retries;
+        self.overflows += other.overflows;
         self.cross_zone += other.cross_zone;
         self.by_backend.resize(self.by_backend.len().max(other.by_backend.len()), 0);
         for (sum, count) in self.by_backend.iter_mut().zip(other.by_backend) {

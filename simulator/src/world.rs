@@ -13,14 +13,17 @@ use weir_engine::units::Moment;
 use crate::backend::Number;
 use crate::balancer::Probe;
 use crate::rivals::Rival;
-use crate::scenario::Scenario;
+use crate::scenario::{Lies, Scenario};
 use crate::score::Score;
 use crate::telemetry::End;
+use crate::trace::{Second, Trace};
 
 mod calls;
+mod retrying;
 mod tier;
 
 use calls::Call;
+use retrying::Retrying;
 use tier::{Tier, second};
 
 pub(crate) use tier::equal;
@@ -37,6 +40,13 @@ const SERVICE: u64 = 2;
 const ERROR: u64 = 3;
 const LOG: u64 = 4;
 const CHOICE: u64 = 5;
+const CLASS: u64 = 7;
+const BACKOFF: u64 = 8;
+const LOSS: u64 = 9;
+const LIE: u64 = 10;
+
+/// Streams of the second tier are this much further on.
+const TIER: u64 = 100;
 
 /// How often it is worked out how fast and how sick backends are, for those who may know.
 const LOOK_EVERY: u64 = 100_000;
@@ -83,6 +93,19 @@ pub fn run(
     world.score
 }
 
+/// Plays a scenario as [`run`] does, and tells it second by second as well.
+pub fn trace(
+    scenario: &Scenario,
+    rival: Rival,
+    mut govern: impl FnMut(Tick) -> Option<Vec<Group>>,
+) -> (Score, Trace) {
+    let mut world = World::new(scenario, rival);
+    world.trace = Some(Trace::default());
+    world.play(&mut govern);
+    world.score.sort();
+    (world.score, world.trace.unwrap_or_default())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrival,
@@ -91,7 +114,12 @@ enum Event {
     End(Number, End),
     Probing { tier: usize, proxy: usize, backend: usize },
     Probed { tier: usize, proxy: usize, backend: usize, probe: Probe },
+    Connected { tier: usize, proxy: usize, backend: usize },
+    TryEnd(Number),
+    Retry(Number),
+    Impatience(Number),
     Look,
+    Scale(usize),
     Tick,
 }
 
@@ -101,7 +129,11 @@ struct World<'a> {
     sequence: u64,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     calls: Vec<Call>,
+    retrying: Retrying,
     arrivals: u64,
+    /// Clients' requests that were sent: the keys of their draws.
+    drawn: u64,
+    trace: Option<Trace>,
     tiers: Vec<Tier<'a>>,
     score: Score,
 }
@@ -115,11 +147,20 @@ impl<'a> World<'a> {
             sequence: 0,
             events: BinaryHeap::new(),
             calls: Vec::new(),
+            retrying: Retrying::default(),
             arrivals: 0,
+            drawn: 0,
+            trace: None,
             tiers: vec![Tier::first(scenario, rival)],
             score: Score { by_backend: vec![0; count], ..Score::default() },
         };
-        world.look();
+        world.tiers.extend(scenario.chain.iter().map(|chain| Tier::second(scenario, chain, rival)));
+        if rival.looks() {
+            world.look();
+        }
+        for (index, autoscaler) in scenario.autoscalers.iter().enumerate() {
+            world.schedule(of(autoscaler.every), Event::Scale(index));
+        }
         world.schedule(0, Event::Tick);
         world.schedule(0, Event::Arrival);
         world
@@ -142,7 +183,15 @@ impl<'a> World<'a> {
                     let tier = &mut self.tiers[tier];
                     tier.proxies[proxy].probed(backend, probe, now, &tier.truth);
                 }
+                Event::Connected { tier, proxy, backend } => self.connected(tier, proxy, backend),
+                Event::TryEnd(number) => self.end(number, End::Timeout),
+                Event::Retry(number) => self.retry(number),
+                Event::Impatience(number) => self.lose_patience(number),
                 Event::Look => self.look(),
+                Event::Scale(index) => {
+                    self.tiers[0].scale(index, now);
+                    self.schedule(of(self.scenario.autoscalers[index].every), Event::Scale(index));
+                }
                 Event::Tick => self.tick(govern),
             }
             if second(self.now) >= self.scenario.length {
@@ -162,9 +211,22 @@ impl<'a> World<'a> {
         if let Some((at, number)) = self.impatient()
             && scheduled.is_none_or(|next| at < next)
         {
-            return Some((at, Event::End(number, End::Timeout)));
+            return Some((at, Event::Impatience(number)));
         }
         self.events.pop().map(|Reverse((at, _, event))| (at, event))
+    }
+
+    /// The second of a trace that something was sent in, if the run is traced.
+    fn traced(&mut self, sent: u64) -> Option<&mut Second> {
+        let backends = self.scenario.backends.len();
+        self.trace.as_mut().map(|trace| trace.second(sent, backends))
+    }
+
+    /// What a proxy tells of a backend that is not so.
+    fn lies(&self, tier: usize, proxy: usize, backend: usize) -> Option<&Lies> {
+        let lies = self.scenario.telemetry.lies.as_ref()?;
+        let told = lies.is_told_by(proxy) && lies.is_told_of(backend, second(self.now));
+        (tier == 0 && told).then_some(lies)
     }
 
     fn look(&mut self) {
@@ -183,7 +245,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn of(duration: Duration) -> u64 {
+pub(crate) fn of(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

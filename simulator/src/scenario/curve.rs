@@ -44,9 +44,31 @@ impl Curve {
         Self(knots)
     }
 
+    /// This and another one, put together value by value: exact at every knot and step of both,
+    /// and between them wherever one of the two is level.
+    #[must_use]
+    pub fn with(&self, other: &Self, together: impl Fn(f64, f64) -> f64) -> Self {
+        let mut times: Vec<f64> = self.0.iter().chain(&other.0).map(|knot| knot.0).collect();
+        times.sort_unstable_by(f64::total_cmp);
+        times.dedup();
+        let knots = times.into_iter().flat_map(|at| {
+            let before = together(self.before(at), other.before(at));
+            [(at, before), (at, together(self.at(at), other.at(at)))]
+        });
+        Self(knots.collect())
+    }
+
+    /// The value just before a second.
+    fn before(&self, second: f64) -> f64 {
+        self.between_knots(self.0.partition_point(|knot| knot.0 < second), second)
+    }
+
     /// The value at a second.
     pub fn at(&self, second: f64) -> f64 {
-        let next = self.0.partition_point(|knot| knot.0 <= second);
+        self.between_knots(self.0.partition_point(|knot| knot.0 <= second), second)
+    }
+
+    fn between_knots(&self, next: usize, second: f64) -> f64 {
         match (next.checked_sub(1).and_then(|last| self.0.get(last)), self.0.get(next)) {
             (Some(last), Some(next)) => {
                 last.1 + (next.1 - last.1) * (second - last.0) / (next.0 - last.0)
@@ -68,5 +90,24 @@ mod tests {
         let at = |curve: &Curve| [9.9, 10.0, 15.0, 20.0].map(|second| curve.at(second));
         assert_eq!(at(&step).map(f64::to_bits), [1.0, 5.0, 5.0, 1.0].map(f64::to_bits));
         assert_eq!(at(&ramp).map(f64::to_bits), [5.0, 5.0, 3.0, 1.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn two_curves_make_one() {
+        let slow = Curve::between(10.0, 20.0, 1.0, 3.0);
+        let easing = Curve::through(&[(15.0, 1.0), (15.0, 4.0), (25.0, 2.0), (25.0, 1.0)]);
+        let both = slow.with(&easing, |a, b| a * b);
+        for (second, expected) in [
+            (9.0, 1.0),
+            (12.0, 3.0),
+            (15.0, 12.0),
+            (17.5, 10.5),
+            (20.0, 3.0),
+            (24.9, 2.02),
+            (30.0, 1.0),
+        ] {
+            let value = both.at(second);
+            assert!((value - expected).abs() < 1e-9, "{value} at {second}");
+        }
     }
 }

@@ -6,6 +6,10 @@ use weir_engine::names::Locality;
 use super::*;
 use crate::scenario::{Backend, Curve};
 
+mod fleet;
+mod reports;
+mod traffic;
+
 const LR: Rival = Rival::LeastRequestOd;
 
 fn short() -> Scenario {

@@ -1,5 +1,6 @@
 //! One tier of the mesh: backends, the proxies in front of them, what governs these.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
@@ -9,25 +10,41 @@ use weir_engine::observation::{Report, Source};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology};
 use weir_engine::units::Moment;
 
-use super::{CHOICE, CLUSTER, Tick, address_of, micros, of, service};
+use super::{CHOICE, CLUSTER, LOSS, TIER, Tick, address_of, micros, of, service};
+use crate::autoscaler::Scaling;
 use crate::backend::{Number, Queue};
 use crate::balancer::{Probe, Truth};
+use crate::pool::Connections;
 use crate::proxy::Proxy;
 use crate::random::Random;
 use crate::rivals::Rival;
-use crate::scenario::{Backend, Scenario};
+use crate::scenario::{Backend, Chain, Class, Pool, Retries, Scenario};
 use crate::telemetry::Counters;
 
 /// A tier as it stands.
 pub(super) struct Tier<'a> {
     scenario: &'a Scenario,
+    /// By how much requests cost more than the service time, on average.
+    mean_cost: f64,
     /// Counts from the clients' side.
     level: usize,
     pub(super) backends: &'a [Backend],
+    pub(super) service: (Duration, f64),
+    pub(super) timeout: Duration,
+    pub(super) retries: Option<&'a Retries>,
+    /// The zones of proxies, as indices into the scenario's.
+    zones: Vec<usize>,
     pub(super) queues: Vec<Queue>,
     pub(super) truth: Vec<Truth>,
     pub(super) proxies: Vec<Proxy>,
     pub(super) counters: Vec<Counters>,
+    /// By proxy; nothing where connections are not limited.
+    pub(super) connections: Vec<Connections>,
+    /// Retries under way by proxy.
+    pub(super) retrying: Vec<u32>,
+    scaling: Vec<Scaling>,
+    /// When each backend joined the running fleet, in microseconds.
+    joined: Vec<Option<u64>>,
     /// Requests whose client still waits, in order of sending: all have the same patience.
     pub(super) patience: VecDeque<Number>,
     late: VecDeque<Vec<Report>>,
@@ -37,26 +54,67 @@ pub(super) struct Tier<'a> {
 }
 
 impl<'a> Tier<'a> {
-    /// The tier that clients call.
+    /// The tier that clients call: its proxies take turns among zones.
     pub(super) fn first(scenario: &'a Scenario, rival: Rival) -> Self {
-        let count = scenario.backends.len();
-        let proxies = 0..scenario.proxies;
+        let zones = (0..scenario.proxies).map(|proxy| proxy % scenario.zones.len());
+        let scaling = scenario.autoscalers.iter().map(Scaling::new);
+        Self {
+            service: scenario.service,
+            timeout: scenario.timeout,
+            retries: scenario.retries.as_ref(),
+            scaling: scaling.collect(),
+            mean_cost: mean_cost(&scenario.classes),
+            ..Self::new(scenario, rival, 0, (&scenario.backends, scenario.pool.as_ref()), zones)
+        }
+    }
+
+    /// The tier that the first one calls: each backend there is a proxy here.
+    pub(super) fn second(scenario: &'a Scenario, chain: &'a Chain, rival: Rival) -> Self {
+        let zones = scenario.backends.iter().map(|backend| backend.zone);
+        Self {
+            service: chain.service,
+            timeout: chain.timeout,
+            retries: chain.retries.as_ref(),
+            ..Self::new(scenario, rival, 1, (&chain.backends, chain.pool.as_ref()), zones)
+        }
+    }
+
+    fn new(
+        scenario: &'a Scenario,
+        rival: Rival,
+        level: usize,
+        (backends, pool): (&'a [Backend], Option<&Pool>),
+        zones: impl Iterator<Item = usize>,
+    ) -> Self {
+        let count = backends.len();
+        let zones: Vec<usize> = zones.collect();
         let proxy = |proxy: usize| {
-            let random = Random::of(scenario.seed, CHOICE, proxy as u64);
-            Proxy::new(count, random, rival)
+            let stream = CHOICE + TIER * level as u64;
+            Proxy::new(count, Random::of(scenario.seed, stream, proxy as u64), rival)
         };
-        let counters = |proxy: usize| {
-            let zone = &scenario.zones[proxy % scenario.zones.len()].0;
-            Counters::new(proxy, zone, count)
+        let counters =
+            |(proxy, &zone): (usize, &usize)| Counters::new(proxy, &scenario.zones[zone].0, count);
+        let connections = |pool: &Pool| {
+            let fresh = Connections::new(pool.clone(), count);
+            vec![fresh; zones.len()]
         };
         Self {
             scenario,
-            level: 0,
-            backends: &scenario.backends,
-            queues: scenario.backends.iter().map(|one| Queue::of(one.workers)).collect(),
+            mean_cost: 1.0,
+            level,
+            backends,
+            service: scenario.service,
+            timeout: scenario.timeout,
+            retries: None,
+            queues: backends.iter().map(|one| Queue::of(one.workers)).collect(),
             truth: vec![Truth::default(); count],
-            proxies: proxies.clone().map(proxy).collect(),
-            counters: proxies.map(counters).collect(),
+            proxies: (0..zones.len()).map(proxy).collect(),
+            counters: zones.iter().enumerate().map(counters).collect(),
+            connections: pool.map(connections).unwrap_or_default(),
+            retrying: vec![0; zones.len()],
+            scaling: Vec::new(),
+            joined: vec![None; count],
+            zones,
             patience: VecDeque::new(),
             late: VecDeque::new(),
             present: Vec::new(),
@@ -65,14 +123,9 @@ impl<'a> Tier<'a> {
         }
     }
 
-    /// Proxies take turns among zones.
-    pub(super) fn zone_of(&self, proxy: usize) -> usize {
-        proxy % self.scenario.zones.len()
-    }
-
     /// Whether a proxy's request to a backend leaves its zone.
     pub(super) fn is_far(&self, proxy: usize, backend: usize) -> bool {
-        self.zone_of(proxy) != self.backends[backend].zone
+        self.zones[proxy] != self.backends[backend].zone
     }
 
     /// Microseconds from a proxy to a backend.
@@ -83,7 +136,12 @@ impl<'a> Tier<'a> {
 
     /// By how much a backend's service is slower than the scenario's.
     pub(super) fn slowness(&self, backend: usize, now: u64) -> f64 {
-        self.backends[backend].slowness.at(second(now))
+        let one = &self.backends[backend];
+        let usual = one.slowness.at(second(now));
+        match (&one.cold, self.joined[backend]) {
+            (Some(cold), Some(joined)) => usual * cold.at(second(now - joined)),
+            _ => usual,
+        }
     }
 
     /// The part of a backend's requests that fail.
@@ -93,7 +151,7 @@ impl<'a> Tier<'a> {
 
     /// Works out how backends truly stand.
     pub(super) fn look(&mut self, now: u64) {
-        let mean = self.scenario.service.0.as_secs_f64();
+        let mean = self.service.0.as_secs_f64() * self.mean_cost;
         for index in 0..self.backends.len() {
             self.queues[index].look(now);
             self.truth[index] = Truth {
@@ -126,10 +184,15 @@ impl<'a> Tier<'a> {
         let telemetry = &self.scenario.telemetry;
         let at = Moment::from_millis(now / 1_000);
         let mut reports = Vec::new();
-        for (counters, proxy) in self.counters.iter_mut().zip(&self.proxies) {
+        let silent = telemetry.is_silent(second(now));
+        for (index, counters) in self.counters.iter_mut().enumerate() {
             if now > 0 {
-                reports.extend(counters.report(at, telemetry.tick));
-                reports.extend(counters.opinions(at, proxy.opinions()));
+                let fresh = counters.report(at, telemetry.tick);
+                let opinions = counters.opinions(at, self.proxies[index].opinions());
+                if !silent && !is_lost(self.scenario, (self.level, index), now) {
+                    reports.extend(fresh);
+                    reports.extend(opinions);
+                }
             }
         }
         self.late.push_back(reports);
@@ -144,9 +207,15 @@ impl<'a> Tier<'a> {
     /// The declared backends, if they changed. Nobody governing, proxies learn of them at once.
     fn topology(&mut self, now: u64) -> Option<ServiceTopology> {
         let present: Vec<bool> =
-            self.backends.iter().map(|backend| backend.is_present(second(now))).collect();
+            (0..self.backends.len()).map(|backend| self.is_present(backend, now)).collect();
         if present == self.present {
             return None;
+        }
+        for (index, joined) in self.joined.iter_mut().enumerate() {
+            // Whoever is there from the start is warm.
+            if self.present.get(index) == Some(&false) && present[index] {
+                *joined = Some(now);
+            }
         }
         self.present = present;
         let topology = self.declared();
@@ -154,6 +223,21 @@ impl<'a> Tier<'a> {
             self.push(equal(&topology));
         }
         Some(topology)
+    }
+
+    fn is_present(&self, backend: usize, now: u64) -> bool {
+        let mut scaling = self.scaling.iter().zip(&self.scenario.autoscalers);
+        let runs = scaling.find_map(|(scaling, settings)| scaling.runs(settings, backend, now));
+        runs.unwrap_or(true) && self.backends[backend].is_present(second(now))
+    }
+
+    /// Lets an autoscaler look.
+    pub(super) fn scale(&mut self, scaler: usize, now: u64) {
+        let settings = &self.scenario.autoscalers[scaler];
+        let queues = self.queues[settings.members.clone()].iter_mut();
+        let workers = self.backends[settings.members.clone()].iter().map(|one| one.workers);
+        let members = queues.map(|queue| queue.busy_seconds(now)).zip(workers);
+        self.scaling[scaler].look(settings, members, now);
     }
 
     /// Follows its governor's decision.
@@ -192,6 +276,19 @@ impl<'a> Tier<'a> {
             counts: Source::LoadReport,
         }
     }
+}
+
+fn mean_cost(classes: &[Class]) -> f64 {
+    let shares: f64 = classes.iter().map(|class| class.share).sum();
+    let costs: f64 = classes.iter().map(|class| class.share * class.cost).sum();
+    if shares > 0.0 { costs / shares } else { 1.0 }
+}
+
+/// Whether a proxy's reports of a tick never arrive.
+fn is_lost(scenario: &Scenario, (level, proxy): (usize, usize), now: u64) -> bool {
+    let lost = scenario.telemetry.lost;
+    let stream = LOSS + TIER * level as u64;
+    lost > 0.0 && Random::of(scenario.seed, stream, now << 16 | proxy as u64).unit() < lost
 }
 
 /// Seconds of virtual time.

@@ -6,13 +6,16 @@ use std::time::Duration;
 use weir_policies::problem::{Code, Problem};
 use weir_policies::reader::{At, Limits, read};
 use weir_policies::source::Source;
-use weir_simulator::scenario::{Backend, Curve, Scenario, Telemetry};
+use weir_simulator::scenario::{Backend, Chain, Curve, Scenario};
 
 use super::file;
-use crate::config::{Check, TICK_MIN};
+use crate::config::Check;
 
-/// More backends than a service has.
-const BACKENDS_MAX: usize = 10_000;
+mod fleet;
+mod telemetry;
+mod traffic;
+
+use fleet::{Common, Fleet, Spells};
 
 /// A scenario without its seeds.
 #[derive(Debug)]
@@ -22,8 +25,10 @@ pub(super) struct Plan {
     /// What happens, in a sentence.
     pub(super) description: String,
     scenario: Scenario,
-    /// Slow spells by backend: slowness, mean seconds quiet and slow.
-    antagonists: Vec<Option<(f64, (f64, f64))>>,
+    /// Slow spells by backend.
+    antagonists: Vec<Option<Spells>>,
+    /// The same of the second tier.
+    chain_antagonists: Vec<Option<Spells>>,
 }
 
 impl Plan {
@@ -55,14 +60,30 @@ impl Plan {
     /// The scenario under a seed, with so many proxies.
     pub(super) fn scenario(&self, seed: u64, proxies: usize) -> Scenario {
         let mut scenario = Scenario { seed, proxies, ..self.scenario.clone() };
-        let length = scenario.length;
-        let backends = scenario.backends.iter_mut().zip(&self.antagonists).zip(0..);
-        for ((backend, antagonist), number) in backends {
-            if let Some((slowness, often)) = *antagonist {
-                backend.slowness = Curve::alternating(seed, number, often, slowness, length);
-            }
+        let until = scenario.length;
+        pester((seed, 0), &mut scenario.backends, &self.antagonists, until);
+        if let Some(chain) = &mut scenario.chain {
+            pester((seed, CHAIN), &mut chain.backends, &self.chain_antagonists, until);
         }
         scenario
+    }
+}
+
+/// Numbers of the second tier's spells start here.
+const CHAIN: u64 = 1 << 32;
+
+fn pester(
+    (seed, first): (u64, u64),
+    backends: &mut [Backend],
+    antagonists: &[Option<Spells>],
+    until: f64,
+) {
+    for ((backend, spells), number) in backends.iter_mut().zip(antagonists).zip(first..) {
+        if let Some(spells) = spells {
+            let often = (spells.off, spells.on);
+            let spells = Curve::alternating(seed, number, often, spells.slowness, until);
+            backend.slowness = backend.slowness.with(&spells, |usual, spell| usual * spell);
+        }
     }
 }
 
@@ -70,6 +91,17 @@ impl Check<'_> {
     /// A moment or a length, in seconds.
     fn seconds(&mut self, text: Option<&At<String>>, field: &str, default: f64) -> f64 {
         text.map_or(default, |_| self.duration(text, field, Duration::ZERO).as_secs_f64())
+    }
+
+    /// From when until when, in seconds.
+    fn span(&mut self, from: &At<String>, until: &At<String>, field: &str) -> (f64, f64) {
+        let start = self.seconds(Some(from), field, 0.0);
+        let end = self.seconds(Some(until), field, 0.0);
+        if start >= end {
+            let what = format!("from {start} s until {end} s is no time");
+            self.wrong(until.span, field, what, "write the later moment under until");
+        }
+        (start, end)
     }
 
     /// A number within bounds.
@@ -84,36 +116,58 @@ impl Check<'_> {
 
 fn plan(name: &str, file: file::File, check: &mut Check<'_>) -> Plan {
     let zones = zones(&file.zones, check);
-    let mut antagonists = Vec::new();
-    let mut backends = Vec::new();
-    let groups_at = file.backends.span;
-    for (index, group) in file.backends.value.iter().enumerate() {
-        let field = format!("backends[{index}]");
-        let count = group.count.value;
-        if count == 0 || backends.len() + count > BACKENDS_MAX {
-            let what = format!("{count} backends are none or too many");
-            check.wrong(group.count.span, &field, what, "write at least 1, 10,000 in all");
-            continue;
-        }
-        let backend = backend(group, &field, &zones, check);
-        let spells = group.antagonist.as_ref().map(|spells| {
-            let slowness = check.number(&spells.slowness, &field, (1.0, 1e4));
-            let off = check.seconds(Some(&spells.off), &field, 0.0).max(0.1);
-            let on = check.seconds(Some(&spells.on), &field, 0.0).max(0.1);
-            (slowness, (off, on))
-        });
-        backends.extend(std::iter::repeat_n(backend, count));
-        antagonists.extend(std::iter::repeat_n(spells, count));
+    let common = Common::of(&file.faults, &zones, check);
+    let fleet = Fleet::of(&file.backends, "backends", &common, check);
+    let chain = file.chain.as_ref().map(|chain| second_tier(chain, &common, check));
+    let (chain, chain_antagonists) = chain.unzip();
+    let mut scenario = Scenario {
+        load: load(&file.load, check),
+        classes: traffic::classes(&file.classes, check),
+        retries: file.retries.as_ref().map(|some| traffic::retries(some, "retries", check)),
+        pool: file.pool.as_ref().map(|some| traffic::pool(some, "pool", check)),
+        telemetry: telemetry::telemetry(&file.telemetry, &fleet.groups, check),
+        chain,
+        ..rest(&file, check)
+    };
+    scenario.backends = fleet.backends;
+    scenario.autoscalers = fleet.autoscalers;
+    scenario.zones = zones;
+    Plan {
+        name: name.to_owned(),
+        description: file.description,
+        scenario,
+        antagonists: fleet.antagonists,
+        chain_antagonists: chain_antagonists.unwrap_or_default(),
     }
-    if backends.is_empty() && check.problems.is_empty() {
-        check.wrong(groups_at, "backends", "no backends".to_owned(), "write - { count: 10 }");
-    }
-    let scenario =
-        Scenario { backends, load: load(&file.load, check), zones, ..rest(&file, check) };
-    Plan { name: name.to_owned(), description: file.description, scenario, antagonists }
 }
 
-/// Everything but backends, load and zones.
+fn second_tier(
+    written: &file::Chain,
+    common: &Common<'_>,
+    check: &mut Check<'_>,
+) -> (Chain, Vec<Option<Spells>>) {
+    let fleet = Fleet::of(&written.backends, "chain.backends", common, check);
+    if let (Some(_), Some(group)) = (fleet.autoscalers.first(), written.backends.value.first()) {
+        let what = "only the first tier is scaled".to_owned();
+        check.wrong(group.count.span, "chain.backends", what, "leave out autoscale here");
+    }
+    let service = check.seconds(written.service.as_ref(), "chain.service", 0.020);
+    let sigma = written.sigma.as_ref();
+    let sigma = sigma.map_or(0.8, |sigma| check.number(sigma, "chain.sigma", (0.0, 3.0)));
+    let timeout = check.seconds(written.timeout.as_ref(), "chain.timeout", 1.0);
+    let retries = written.retries.as_ref();
+    let pool = written.pool.as_ref();
+    let chain = Chain {
+        backends: fleet.backends,
+        service: (Duration::from_secs_f64(service.max(1e-6)), sigma),
+        timeout: Duration::from_secs_f64(timeout.max(1e-3)),
+        retries: retries.map(|some| traffic::retries(some, "chain.retries", check)),
+        pool: pool.map(|some| traffic::pool(some, "chain.pool", check)),
+    };
+    (chain, fleet.antagonists)
+}
+
+/// Length, times and patience.
 fn rest(file: &file::File, check: &mut Check<'_>) -> Scenario {
     let usual = Scenario::fleet(0);
     let service = check.seconds(file.service.as_ref(), "service", 0.020);
@@ -133,28 +187,9 @@ fn rest(file: &file::File, check: &mut Check<'_>) -> Scenario {
         service: (Duration::from_secs_f64(service.max(1e-6)), sigma),
         timeout: Duration::from_secs_f64(timeout.max(1e-3)),
         cross_zone: Duration::from_secs_f64(cross_zone),
-        telemetry: telemetry(&file.telemetry, check),
         length,
         counted: (from, until),
         ..usual
-    }
-}
-
-fn telemetry(written: &file::Telemetry, check: &mut Check<'_>) -> Telemetry {
-    let tick = check.duration(written.tick.as_ref(), "telemetry.tick", Duration::from_secs(1));
-    if let (true, Some(written)) = (tick < TICK_MIN, &written.tick) {
-        let what = format!("a tick of {tick:?} is too short");
-        check.wrong(written.span, "telemetry.tick", what, "write at least 100ms");
-    }
-    let tick = tick.max(TICK_MIN);
-    let delay = check.duration(written.delay.as_ref(), "telemetry.delay", tick);
-    let ticks_late = usize::try_from(delay.as_millis() / tick.as_millis()).unwrap_or(usize::MAX);
-    let sampled = written.sampled.as_ref();
-    Telemetry {
-        tick,
-        ticks_late,
-        sampled: sampled.map_or(1.0, |part| check.number(part, "telemetry.sampled", (0.0, 1.0))),
-        declares_workers: written.declares_workers,
     }
 }
 
@@ -167,56 +202,6 @@ fn zones(written: &[file::Zone], check: &mut Check<'_>) -> Vec<(String, f64)> {
         (zone.name.value.clone(), check.number(&zone.demand, &field, (0.0, 1.0)))
     };
     written.iter().enumerate().map(zone).collect()
-}
-
-fn backend(
-    group: &file::Group,
-    field: &str,
-    zones: &[(String, f64)],
-    check: &mut Check<'_>,
-) -> Backend {
-    let speed = group.speed.as_ref().map_or(1.0, |one| check.number(one, field, (0.001, 1e3)));
-    let zone = group.zone.as_ref().map_or(0, |name| {
-        let known = zones.iter().position(|(zone, _)| *zone == name.value);
-        known.unwrap_or_else(|| {
-            let what = format!("no zone is called {:?}", name.value);
-            check.wrong(name.span, field, what, "name one that stands under zones");
-            0
-        })
-    });
-    let joins = check.seconds(group.joins.as_ref(), field, 0.0);
-    let leaves = check.seconds(group.leaves.as_ref(), field, f64::INFINITY);
-    let workers = group.workers.as_ref().map_or(8, |workers| workers.value.max(1));
-    let (slowness, errors) = faults(group, field, 1.0 / speed, check);
-    Backend { workers, slowness, errors, present: vec![(joins, leaves)], zone }
-}
-
-/// Slowness and errors over time: the usual one but where a fault is.
-fn faults(group: &file::Group, field: &str, usual: f64, check: &mut Check<'_>) -> (Curve, Curve) {
-    let (mut slow, mut failing) = (vec![(0.0, usual)], vec![(0.0, 0.0)]);
-    for (index, fault) in group.faults.iter().enumerate() {
-        let field = format!("{field}.faults[{index}]");
-        let from = check.seconds(Some(&fault.from), &field, 0.0);
-        let until = check.seconds(Some(&fault.until), &field, 0.0);
-        let last = slow.iter().chain(&failing).map(|knot| knot.0).fold(0.0, f64::max);
-        if from >= until || from < last {
-            let what = format!("from {from} s until {until} s comes after {last} s in no order");
-            check.wrong(fault.until.span, &field, what, "write faults one after another");
-            continue;
-        }
-        let add = |knots: &mut Vec<(f64, f64)>, inside: f64, end: f64, outside: f64| {
-            knots.extend([(from, outside), (from, inside), (until, end), (until, outside)]);
-        };
-        if let Some(slowness) = &fault.slowness {
-            let inside = usual * check.number(slowness, &field, (0.001, 1e4));
-            add(&mut slow, inside, if fault.easing { usual } else { inside }, usual);
-        }
-        if let Some(errors) = &fault.errors {
-            let inside = check.number(errors, &field, (0.0, 1.0));
-            add(&mut failing, inside, inside, 0.0);
-        }
-    }
-    (Curve::through(&slow), Curve::through(&failing))
 }
 
 fn load(steps: &At<Vec<file::Step>>, check: &mut Check<'_>) -> Curve {
