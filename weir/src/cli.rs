@@ -173,8 +173,19 @@ pub struct Simulate {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed_base: u64,
     /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    pub output: Report,
+}
+
+/// How to print what a simulation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// One file with plots, for a browser.
+    Html,
 }
 
 fn rival(name: &str) -> Result<Rival, String> {

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use weir_engine::decision::{Group, ServiceDecision};
 use weir_engine::goal::{Goal, Indicator, Mode, Objective};
 use weir_engine::units::{Millis, Ratio};
 use weir_models::reference::Reference;
@@ -14,16 +15,19 @@ use weir_simulator::governor::Governor;
 use weir_simulator::rivals::Rival;
 use weir_simulator::rivals::l3_split::Split;
 use weir_simulator::score::Score;
-use weir_simulator::world;
+use weir_simulator::world::{self, Tick};
 
 use super::{BAD_INPUT, OK};
-use crate::cli::Simulate;
+use crate::cli::{Report, Simulate};
 
 mod file;
+mod page;
 mod scenario;
+mod story;
 mod table;
 
 use scenario::Plan;
+use story::Story;
 use table::Row;
 
 /// Runs the command.
@@ -39,7 +43,15 @@ pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
     };
     let rivals = if asked.rivals.is_empty() { Rival::ALL.to_vec() } else { asked.rivals.clone() };
     let rows = play(asked, &plans, &rivals, &goal);
-    table::print(&rows, asked.output)?;
+    match asked.output {
+        Report::Table => table::print(&rows)?,
+        Report::Json => table::print_json(&rows)?,
+        Report::Html => {
+            let has_weir = rivals.contains(&Rival::Weir);
+            let stories = if has_weir { stories(asked, &plans, &goal) } else { Vec::new() };
+            page::print(&rows, &plans, &stories)?;
+        }
+    }
     Ok(OK)
 }
 
@@ -124,43 +136,77 @@ fn play(asked: &Simulate, plans: &[Plan], rivals: &[Rival], goal: &Goal) -> Vec<
         plans.iter().flat_map(|plan| rivals.iter().map(move |rival| (plan, *rival))).collect();
     let scores: Vec<Mutex<Score>> = pairs.iter().map(|_| Mutex::default()).collect();
     let seeds = usize::from(asked.seeds);
-    let bar = bar(pairs.len() * seeds);
+    on_all_cores(pairs.len() * seeds, |job| {
+        let (plan, rival) = pairs[job / seeds];
+        let seed = asked.seed_base + (job % seeds) as u64;
+        let score = one(plan, rival, (seed, asked.proxies), goal);
+        scores[job / seeds].lock().expect("no holder panics").pool(score);
+    });
+    let scores = scores.into_iter().map(|score| score.into_inner().expect("no holder panics"));
+    let rows = pairs.iter().zip(scores);
+    rows.map(|((plan, rival), score)| Row::of(plan, *rival, asked, score)).collect()
+}
+
+/// Plays every scenario once more with Weir and without, under the first seed, and listens.
+fn stories(asked: &Simulate, plans: &[Plan], goal: &Goal) -> Vec<Story> {
+    let told: Vec<Mutex<Option<Story>>> = plans.iter().map(|_| Mutex::default()).collect();
+    on_all_cores(plans.len(), |job| {
+        let story = story::tell(&plans[job], (asked.seed_base, asked.proxies), goal);
+        *told[job].lock().expect("no holder panics") = Some(story);
+    });
+    let told = told.into_iter().map(|story| story.into_inner().expect("no holder panics"));
+    told.map(|story| story.expect("every job was done")).collect()
+}
+
+fn on_all_cores(jobs: usize, work: impl Fn(usize) + Sync) {
+    let bar = bar(jobs);
     let next = AtomicUsize::new(0);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while let Some((pair, seed)) = job(&next, pairs.len(), seeds) {
-                    let (plan, rival) = pairs[pair];
-                    let seed = asked.seed_base + seed as u64;
-                    let score = one(plan, rival, (seed, asked.proxies), goal);
-                    let mut sum = scores[pair].lock().expect("no holder panics");
-                    sum.pool(score);
+                loop {
+                    let job = next.fetch_add(1, Ordering::Relaxed);
+                    if job >= jobs {
+                        break;
+                    }
+                    work(job);
                     bar.inc(1);
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let scores = scores.into_iter().map(|score| score.into_inner().expect("no holder panics"));
-    let rows = pairs.iter().zip(scores);
-    rows.map(|((plan, rival), score)| Row::of(plan, *rival, asked, score)).collect()
 }
 
-fn job(next: &AtomicUsize, pairs: usize, seeds: usize) -> Option<(usize, usize)> {
-    let job = next.fetch_add(1, Ordering::Relaxed);
-    (job < pairs * seeds).then(|| (job / seeds, job % seeds))
+/// Weir's loops, one for each tier that a scenario may have.
+struct Governors([Governor<Reference>; 2]);
+
+impl Governors {
+    fn new(goal: &Goal) -> Self {
+        Self([(); 2].map(|()| Governor::new(Reference, goal.clone())))
+    }
+
+    fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
+        self.0.get_mut(tick.tier)?.step(tick)
+    }
+
+    /// What was last decided about a tier.
+    fn last(&self, tier: usize) -> Option<&ServiceDecision> {
+        self.0.get(tier)?.last.as_deref()
+    }
 }
 
 fn one(plan: &Plan, rival: Rival, (seed, proxies): (u64, u16), goal: &Goal) -> Score {
     let scenario = plan.scenario(seed, proxies.into());
     if rival == Rival::Weir {
-        let mut governor = Governor::new(Reference, goal.clone());
-        return world::run(&scenario, rival, |tick| governor.step(tick));
+        let mut governors = Governors::new(goal);
+        return world::run(&scenario, rival, |tick| governors.step(tick));
     }
     if rival == Rival::L3 {
-        let mut split = Split::new(scenario.backends.len());
-        return world::run(&scenario, rival, |tick| split.step(tick));
+        let behind = scenario.chain.as_ref().map_or(0, |chain| chain.backends.len());
+        let mut splits = [Split::new(scenario.backends.len()), Split::new(behind)];
+        return world::run(&scenario, rival, |tick| splits.get_mut(tick.tier)?.step(tick));
     }
     world::run(&scenario, rival, |_| None)
 }

@@ -43,7 +43,8 @@ impl Plan {
         Self::from_bytes(&name.unwrap_or_default(), &shown, &bytes)
     }
 
-    fn from_bytes(name: &str, shown: &str, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+    /// Reads what a file of a name says; `shown` is where problems stand.
+    pub(super) fn from_bytes(name: &str, shown: &str, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
         let file: file::File = read(shown, bytes, &Limits::DOCUMENT)?;
         let text = String::from_utf8_lossy(bytes);
         let source = Source { path: shown, text: &text };

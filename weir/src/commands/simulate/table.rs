@@ -9,23 +9,26 @@ use weir_simulator::rivals::Rival;
 use weir_simulator::score::Score;
 
 use super::Plan;
-use crate::cli::{Output, Simulate};
+use crate::cli::Simulate;
 
 /// One scenario behind one rival's proxies, all seeds pooled.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    scenario: String,
+    pub(super) scenario: String,
     #[serde(skip)]
-    description: String,
-    rival: &'static str,
+    pub(super) description: String,
+    pub(super) rival: &'static str,
     proxies: u16,
     seeds: u16,
     requests: u64,
-    p50_ms: f64,
-    p99_ms: f64,
-    error_ratio: f64,
-    cross_zone_ratio: f64,
-    goodput_rps: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) error_ratio: f64,
+    pub(super) cross_zone_ratio: f64,
+    /// Tries beyond the first, and tries refused for want of a connection, per request.
+    pub(super) retry_ratio: f64,
+    pub(super) overflow_ratio: f64,
+    pub(super) goodput_rps: f64,
 }
 
 impl Row {
@@ -44,33 +47,37 @@ impl Row {
             p99_ms: score.p99_ms(),
             error_ratio: score.error_ratio().value(),
             cross_zone_ratio: score.cross_zone_ratio().value(),
+            retry_ratio: score.retries as f64 / score.requests.max(1) as f64,
+            overflow_ratio: score.overflows as f64 / score.requests.max(1) as f64,
             goodput_rps: (score.requests - score.errors) as f64 / seconds,
         }
     }
+
+    /// What all rows have in common, in a sentence.
+    pub(super) fn said(&self) -> String {
+        let (proxies, seeds) = (self.proxies, self.seeds);
+        format!("{proxies} proxies, {seeds} seeds pooled; p50 and p99 over successes and timeouts.")
+    }
 }
 
-/// Prints the rows.
-pub(super) fn print(rows: &[Row], output: Output) -> anyhow::Result<()> {
+/// Prints the rows for people.
+pub(super) fn print(rows: &[Row]) -> anyhow::Result<()> {
     let mut out = anstream::stdout();
-    match output {
-        Output::Json => {
-            let document = serde_json::json!({ "rows": rows });
-            writeln!(out, "{document:#}")?;
-        }
-        Output::Table => {
-            for scenario in rows.chunk_by(|a, b| a.scenario == b.scenario) {
-                let [first, ..] = scenario else { continue };
-                writeln!(out, "{}: {}", first.scenario, first.description)?;
-                writeln!(out, "{}\n", table(scenario))?;
-            }
-            let [first, ..] = rows else { return Ok(()) };
-            writeln!(
-                out,
-                "{} proxies, {} seeds pooled; p50 and p99 over successes and timeouts.",
-                first.proxies, first.seeds
-            )?;
-        }
+    for scenario in rows.chunk_by(|a, b| a.scenario == b.scenario) {
+        let [first, ..] = scenario else { continue };
+        writeln!(out, "{}: {}", first.scenario, first.description)?;
+        writeln!(out, "{}\n", table(scenario))?;
     }
+    if let [first, ..] = rows {
+        writeln!(out, "{}", first.said())?;
+    }
+    Ok(())
+}
+
+/// Prints the rows for programs.
+pub(super) fn print_json(rows: &[Row]) -> anyhow::Result<()> {
+    let document = serde_json::json!({ "rows": rows });
+    writeln!(anstream::stdout(), "{document:#}")?;
     Ok(())
 }
 
