@@ -35,7 +35,9 @@ fn a_failing_endpoint_costs_less_with_weir() {
         (&row["scenario"], &row["proxies"], &row["seeds"]),
         (&"err30".into(), &100.into(), &1.into())
     );
-    for number in ["p50_ms", "p99_ms", "cross_zone_ratio", "goodput_rps"] {
+    for number in
+        ["p50_ms", "p99_ms", "cross_zone_ratio", "retry_ratio", "overflow_ratio", "goodput_rps"]
+    {
         assert!(row[number].is_f64(), "{number} in {row}");
     }
 }
@@ -47,6 +49,48 @@ fn a_healthy_fleet_is_left_alone() {
     let rows = simulate(&[&[scenario.as_str()], &rivals[..]].concat());
     let p99 = |rival: &str| of(&rows, rival)["p99_ms"].as_f64().unwrap();
     assert!(p99("weir") <= 1.01 * p99("least-request+od"), "{rows:#?}");
+}
+
+#[test]
+fn retries_and_pools_do_what_they_say() {
+    let scenario = |name: &str| format!("{SCENARIOS}/{name}.yaml");
+    let rivals = ["--rivals", "least-request,omniscient", "--seeds", "1", "--proxies", "20"];
+    let rows = simulate(&[&[scenario("retries").as_str()], &rivals[..]].concat());
+    let number = |row: &Value, field: &str| row[field].as_f64().unwrap();
+    let plain = of(&rows, "least-request");
+    assert!(number(plain, "retry_ratio") > 0.02, "a tenth fails by half: {plain}");
+    assert!(number(plain, "error_ratio") < 0.005, "but hardly ever twice: {plain}");
+    let rows = simulate(&[&[scenario("pools").as_str()], &rivals[..]].concat());
+    let (plain, best) = (of(&rows, "least-request"), of(&rows, "omniscient"));
+    assert!(number(plain, "overflow_ratio") > number(best, "overflow_ratio"), "{rows:#?}");
+    assert!(number(plain, "error_ratio") >= number(plain, "overflow_ratio"), "{plain}");
+}
+
+#[test]
+fn a_chain_is_governed_tier_by_tier() {
+    let scenario = format!("{SCENARIOS}/chain.yaml");
+    let rivals = ["--rivals", "weir,least-request+od", "--seeds", "1", "--proxies", "20"];
+    let rows = simulate(&[&[scenario.as_str()], &rivals[..]].concat());
+    let errors = |rival: &str| of(&rows, rival)["error_ratio"].as_f64().unwrap();
+    assert!(errors("weir") < 0.5 * errors("least-request+od"), "{rows:#?}");
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let scenario = format!("{SCENARIOS}/lossy.yaml");
+    let asked = ["--rivals", "weir,random", "--seeds", "1", "--proxies", "5", "-o", "html"];
+    let ended = run(["simulate", scenario.as_str()].iter().chain(&asked));
+    assert_eq!(ended.code, Some(OK), "{}", ended.stderr);
+    let page = ended.stdout;
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for part in ["lossy", "A fifth of reports is lost", "<svg", "<table", "weir", "random"] {
+        assert!(page.contains(part), "{part}");
+    }
+    for foreign in ["<script", "<link", "src=", "http"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    // One endpoint fails: Weir ejects it, and the page shows when.
+    assert!(page.contains("class=\"out\""), "nobody was ejected");
 }
 
 #[test]

@@ -55,8 +55,12 @@ impl Row {
 
     /// What all rows have in common, in a sentence.
     pub(super) fn said(&self) -> String {
-        let (proxies, seeds) = (self.proxies, self.seeds);
-        format!("{proxies} proxies, {seeds} seeds pooled; p50 and p99 over successes and timeouts.")
+        let of = |count: u16, one: &str, more: &str| {
+            format!("{count} {}", if count == 1 { one } else { more })
+        };
+        let proxies = of(self.proxies, "proxy", "proxies");
+        let seeds = of(self.seeds, "seed", "seeds");
+        format!("{proxies}, {seeds} pooled; p50 and p99 over successes and timeouts.")
     }
 }
 

@@ -51,7 +51,7 @@ impl Axis {
     pub(super) fn ticks(&self) -> Vec<f64> {
         let (from, to) = self.ends;
         if !self.log {
-            let step = above((to - from) / 4.5);
+            let step = above((to - from) / TICKS_MAX as f64);
             let count = ((to - from) / step + 1e-9).floor();
             return (0..=whole(count)).map(|index| from + step * f64::from(index)).collect();
         }
@@ -125,7 +125,10 @@ mod tests {
         let labels: Vec<String> = wide.ticks().into_iter().map(label).collect();
         assert_eq!(labels, ["0.01", "0.1", "1", "10"]);
         let linear = Axis::linear(47.0, (100.0, 0.0));
-        assert_eq!(linear.ticks().into_iter().map(label).collect::<Vec<_>>(), ["0", "20", "40"]);
+        assert_eq!(
+            linear.ticks().into_iter().map(label).collect::<Vec<_>>(),
+            ["0", "10", "20", "30", "40", "50"]
+        );
         close(linear.place(25.0), 50.0);
     }
 }

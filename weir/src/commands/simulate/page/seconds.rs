@@ -142,7 +142,7 @@ impl Frame<'_> {
         if keys.is_empty() {
             return svg + "<p class=\"soft\">No endpoint strays far from an equal share.</p>";
         }
-        svg + &format!("<p class=\"soft\">Endpoints that stray most, by number: {keys}</p>")
+        svg + &format!("<p class=\"soft\">Endpoints that stray most, numbered from 0: {keys}</p>")
     }
 }
 
@@ -237,16 +237,18 @@ fn outs(steps: &[Step], time: &Axis) -> String {
                 TIME.1 - TIME.0
             ),
         );
-        for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.out[backend]) {
-            let left = time.place(step.at);
-            let right = time.place(steps.get(index + 1).map_or(step.at + 1.0, |next| next.at));
-            add(
-                &mut svg,
-                format_args!(
-                    "<rect class=\"out\" x=\"{left:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"11\"/>",
-                    right - left + 0.3
-                ),
-            );
+        for run in steps.chunk_by(|a, b| a.out[backend] == b.out[backend]) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            if first.out[backend] {
+                let (left, right) = (time.place(first.at), time.place(last.at + 1.0));
+                add(
+                    &mut svg,
+                    format_args!(
+                        "<rect class=\"out\" x=\"{left:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"11\"/>",
+                        right - left
+                    ),
+                );
+            }
         }
     }
     svg += "</svg></div>";
