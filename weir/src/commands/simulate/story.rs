@@ -63,3 +63,42 @@ pub(super) fn tell(plan: &Plan, (seed, proxies): (u64, u16), goal: &Goal) -> Sto
     let (_, peer) = world::trace(&scenario, PEER, |_| None);
     Story { weir, peer, steps }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::usual;
+    use super::*;
+
+    fn told(text: &str) -> Story {
+        let plan = Plan::from_bytes("a", "a.yaml", text.as_bytes()).unwrap();
+        let mut goal = usual();
+        goal.mode = weir_engine::goal::Mode::Enforce;
+        tell(&plan, (1, 20), &goal)
+    }
+
+    #[test]
+    fn weir_holds_while_nothing_is_heard() {
+        let story = told(
+            "load: [{rps: 1200}]
+backends: [{count: 1, faults: [{from: 20s, until: 60s, errors: 0.5}]}, {count: 9}]
+faults: [{from: 32s, until: 40s, errors: 0.2}]
+telemetry: {lost: 0.2, silent: [{from: 30s, until: 40s}]}
+length: 60s
+counted_from: 20s
+counted_until: 50s
+",
+        );
+        let during = |from: f64, until: f64| {
+            story.steps.iter().filter(move |step| (from..until).contains(&step.at))
+        };
+        let before = during(29.0, 30.0).next().unwrap();
+        assert_eq!(before.out.iter().filter(|out| **out).count(), 1, "the failing one is out");
+        assert!(before.out[0]);
+        for step in during(31.0, 41.0) {
+            assert_eq!((&step.out, &step.shares), (&before.out, &before.shares), "{}", step.at);
+        }
+        let weir: u32 = story.weir.seconds[26..30].iter().map(|second| second.errors).sum();
+        let peer: u32 = story.peer.seconds[26..30].iter().map(|second| second.errors).sum();
+        assert!(weir * 5 < peer, "a fifth of reports lost does not blind it");
+    }
+}
