@@ -51,6 +51,9 @@ pub struct ServiceDecision {
     pub endpoints: Vec<EndpointDecision>,
     /// What each client cluster gets. In Observe and Recommend: equal shares.
     pub realisations: Vec<Arc<Realisation>>,
+    /// The part of the requests that is turned away, since no split of them can be served.
+    #[serde(default)]
+    pub shed: Ratio,
     /// How the policy's objectives stand.
     pub objectives: Vec<ObjectiveStatus>,
     /// Part of the service's traffic that this step moves (half the sum of absolute changes of
@@ -277,6 +280,9 @@ pub struct Realisation {
     pub groups: Vec<Group>,
     /// The host-level shares that proxies will make of it, in the topology's order.
     pub predicted: Vec<Ratio>,
+    /// The part of the requests that proxies turn away.
+    #[serde(default)]
+    pub shed: Ratio,
     /// Whether so few are healthy that proxies of this form ignore health.
     pub panicking: bool,
 }

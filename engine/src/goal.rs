@@ -170,6 +170,9 @@ pub struct EjectionLimits {
 pub struct Guardrails {
     /// An endpoint predicted above this part of its capacity gains no share.
     pub max_utilization: Ratio,
+    /// At most this part of the requests is turned away where there are more than can be served;
+    /// zero turns nothing away.
+    pub max_shed: Ratio,
     /// Decisions that change something, per minute; none: unlimited.
     pub max_changes_per_minute: Option<u32>,
 }
@@ -206,7 +209,11 @@ impl Default for EjectionLimits {
 
 impl Default for Guardrails {
     fn default() -> Self {
-        Self { max_utilization: Ratio::clamped(0.8), max_changes_per_minute: None }
+        Self {
+            max_utilization: Ratio::clamped(0.8),
+            max_shed: Ratio::clamped(0.5),
+            max_changes_per_minute: None,
+        }
     }
 }
 

@@ -17,10 +17,11 @@ use crate::model::{Standing, View};
 use crate::names::Node;
 use crate::observation::{Outcome, Receipt};
 use crate::plan::Plan;
-use crate::units::Moment;
+use crate::units::{Moment, Ratio};
 
 mod ejection;
 mod ramp;
+mod shed;
 mod stance;
 mod steps;
 pub mod truth;
@@ -69,6 +70,8 @@ pub struct Allowed {
     pub stance: Stance,
     /// One per endpoint.
     pub endpoints: Vec<Granted>,
+    /// The part of the requests that is turned away.
+    pub shed: Ratio,
 }
 
 /// What one endpoint is granted.
@@ -184,7 +187,8 @@ pub fn allow(
     ramp::bound(&mut endpoints, assessment, view);
     tell_of_proxies(&mut endpoints, view);
     remember(&endpoints, view, memory);
-    Allowed { stance: settled(stance, &endpoints), endpoints }
+    let shed = shed::bounded(plan, &stance, view);
+    Allowed { stance: settled(stance, &endpoints), endpoints, shed }
 }
 
 /// Everything as it stands, with the reasons that the plan or an earlier ejection gives.

@@ -99,6 +99,7 @@ fn decide_service<M: Model>(
     let wanted = realise::Wanted {
         endpoints: &allowed.endpoints,
         ejected_by_proxies: &by_proxies,
+        shed: allowed.shed,
         mode: view.goal.mode,
         at,
     };
@@ -110,6 +111,7 @@ fn decide_service<M: Model>(
         stance: allowed.stance,
         load: assessment.load,
         capacity: plan.capacity,
+        shed: allowed.shed,
         objectives: service.budgets.status(at, view.goal),
         moved: before
             .map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints, view.topology)),

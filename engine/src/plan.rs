@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Reason;
-use crate::units::PerSecond;
+use crate::units::{PerSecond, Ratio};
 
 /// A sharer's wish for one service, endpoints in the topology's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Plan {
     pub steering: bool,
     /// Capacity of the endpoints that are wished in, if known.
     pub capacity: Option<PerSecond>,
+    /// The part of the requests to turn away, since no split of them can be served.
+    pub shed: Ratio,
 }
 
 /// What a sharer wishes for one endpoint.

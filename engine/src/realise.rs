@@ -84,6 +84,8 @@ pub struct Wanted<'a> {
     pub endpoints: &'a [Granted],
     /// The part of the proxies that ejected each endpoint themselves.
     pub ejected_by_proxies: &'a [f64],
+    /// The part of the requests to turn away.
+    pub shed: Ratio,
     /// Only in Enforce is it acted on.
     pub mode: Mode,
     /// Now.
@@ -98,8 +100,10 @@ pub fn realise(
 ) -> Vec<Arc<Realisation>> {
     let parts = parts(wanted, topology);
     let moved = classes::settle(&parts, wanted.at, &mut memory.places);
-    if moved || memory.parts.as_ref() != Some(&parts) {
-        let made = make(&parts, topology, memory);
+    let shed = if wanted.mode == Mode::Enforce { wanted.shed } else { Ratio::ZERO };
+    let sheds = memory.last.iter().all(|made| made.shed == shed);
+    if moved || !sheds || memory.parts.as_ref() != Some(&parts) {
+        let made = make(&parts, shed, topology, memory);
         if !same_groups(&made, &memory.last) {
             memory.changed = wanted.at;
         }
@@ -108,7 +112,12 @@ pub fn realise(
     memory.last.clone()
 }
 
-fn make(parts: &[Part], topology: &ServiceTopology, memory: &Memory) -> Vec<Arc<Realisation>> {
+fn make(
+    parts: &[Part],
+    shed: Ratio,
+    topology: &ServiceTopology,
+    memory: &Memory,
+) -> Vec<Arc<Realisation>> {
     let mut realisations: Vec<(ClusterForm, Realisation)> = Vec::new();
     for cluster in &topology.clusters {
         let known = realisations.iter_mut().find(|(form, _)| *form == cluster.form);
@@ -119,7 +128,7 @@ fn make(parts: &[Part], topology: &ServiceTopology, memory: &Memory) -> Vec<Arc<
             realisations.push((cluster.form, made));
         }
     }
-    realisations.into_iter().map(|(_, made)| Arc::new(made)).collect()
+    realisations.into_iter().map(|(_, made)| Arc::new(Realisation { shed, ..made })).collect()
 }
 
 fn same_groups(a: &[Arc<Realisation>], b: &[Arc<Realisation>]) -> bool {
@@ -181,6 +190,7 @@ fn of_form(
         form: if equal && taken != Form::Localities { Form::Equal } else { taken },
         groups,
         predicted: shares.into_iter().map(Ratio::clamped).collect(),
+        shed: Ratio::ZERO,
         panicking,
     }
 }

@@ -14,6 +14,7 @@ mod persistence;
 mod kinds;
 mod imbalance;
 mod waterfill;
+mod overload;
 mod weights;
 // The mathematics beneath.
 mod queue;

@@ -17,6 +17,7 @@ use weir_engine::units::Moment;
 use crate::concurrency::{Knee, Peers};
 use crate::errors::Counts;
 use crate::imbalance::Difference;
+use crate::overload::Shedding;
 use crate::persistence::Persistence;
 use crate::service_time::Filter;
 use crate::tail::Timed;
@@ -80,6 +81,8 @@ pub struct Memory {
     set_aside: Option<Moment>,
     /// How much wider than ordinary the service's requests spread; below one counts as one.
     spread: f64,
+    /// What is turned away.
+    shedding: Shedding,
     /// The error ratio that is usual here.
     usual_errors: Option<f64>,
     /// How many workers peers had busy.

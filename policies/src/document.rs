@@ -368,6 +368,9 @@ pub struct Ejection {
 pub struct Guardrails {
     /// An endpoint predicted above this part of its capacity gains no share. Default: 80.
     pub max_utilization_percent: Option<At<Percent<1, 100>>>,
+    /// At most this part of the requests is turned away, so that the rest is served, where there
+    /// are more than all endpoints can serve. 0 turns nothing away. Default: 50.
+    pub max_shed_percent: Option<At<Percent<0, 100>>>,
     /// Decisions that change something, per minute. Default: unlimited.
     pub max_changes_per_minute: Option<At<Count<1, 60>>>,
 }

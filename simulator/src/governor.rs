@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use weir_engine::decide;
-use weir_engine::decision::{Group, ServiceDecision};
+use weir_engine::decision::ServiceDecision;
 use weir_engine::goal::{Goal, Goals};
 use weir_engine::model::Model;
 use weir_engine::observation::{Observation, fold};
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 
-use crate::world::Tick;
+use crate::world::{Assignment, Tick};
 
 /// A model that governs a world by a goal.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<M: Model> Governor<M> {
     }
 
     /// One step; what proxies shall use from now on.
-    pub fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
+    pub fn step(&mut self, tick: Tick) -> Option<Assignment> {
         let changed = tick.topology.map(|service| Topology { services: vec![service] });
         if let Some(topology) = &changed {
             self.topology = topology.clone();
@@ -49,8 +49,10 @@ impl<M: Model> Governor<M> {
             ..Observation::default()
         };
         let service = decide(&mut self.state, &observation, &self.model).services.pop()?;
-        let groups = service.realisations.first().map(|realisation| realisation.groups.clone());
+        let first = service.realisations.first();
+        let assignment =
+            first.map(|made| Assignment { groups: made.groups.clone(), shed: made.shed });
         self.last = Some(service);
-        groups
+        assignment
     }
 }

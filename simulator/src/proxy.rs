@@ -7,6 +7,7 @@
 
 use weir_engine::decision::{Group, Health};
 use weir_engine::names::Locality;
+use weir_engine::units::Ratio;
 
 use crate::balancer::{Balancer, Ended, Look, Member, Probe, Truth};
 use crate::random::Random;
@@ -54,6 +55,8 @@ pub(crate) struct Proxy {
     balancer: Box<dyn Balancer>,
     outliers: Option<Outliers>,
     limiter: Option<Box<dyn Limiter>>,
+    /// The part of the requests that it turns away.
+    shed: Ratio,
     /// All requests in flight, to hosts of earlier lives as well.
     open: u32,
 }
@@ -77,6 +80,7 @@ impl Proxy {
             balancer: rival.balancer(backends),
             outliers: rival.outliers(backends),
             limiter: rival.limiter(random),
+            shed: Ratio::ZERO,
             open: 0,
         }
     }
@@ -168,6 +172,9 @@ impl Proxy {
         if self.stale {
             self.settle(now, truth);
         }
+        if self.shed > Ratio::ZERO && self.random.unit() < self.shed.value() {
+            return None;
+        }
         if self.limiter.as_mut().is_some_and(|limiter| !limiter.admit(self.open, now)) {
             return None;
         }
@@ -187,6 +194,16 @@ impl Proxy {
         let place = if self.panicking { 0 } else { self.place()? };
         let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
         self.balancer.pick(place, look)
+    }
+
+    /// Its requests under way, by backend.
+    pub(crate) fn in_flight(&self) -> &[u32] {
+        &self.in_flight
+    }
+
+    /// Turns away a part of the requests from now on.
+    pub(crate) fn turn_away(&mut self, part: Ratio) {
+        self.shed = part;
     }
 
     /// All its requests under way.

@@ -52,15 +52,20 @@ impl Counters {
         }
     }
 
-    /// Reports and starts anew.
-    pub(crate) fn report(&mut self, at: Moment, window: Duration) -> [Report; 2] {
+    /// Reports and starts anew. `in_flight` are its requests under way, by backend.
+    pub(crate) fn report(
+        &mut self,
+        at: Moment,
+        window: Duration,
+        in_flight: &[u32],
+    ) -> [Report; 2] {
         let columns = core::mem::take(&mut self.columns);
         self.columns = vec![Column::default(); columns.len()];
         let (mut counts, mut log) = (self.empty(at, window), self.empty(at, window));
         counts.complete = true;
         log.source = Source::AccessLog;
-        for (backend, column) in columns.into_iter().enumerate() {
-            if column.requests == 0 {
+        for ((backend, column), &inside) in columns.into_iter().enumerate().zip(in_flight) {
+            if column.requests == 0 && inside == 0 {
                 continue;
             }
             let endpoint = address_of(backend);
@@ -77,6 +82,7 @@ impl Counters {
                 requests: Some(column.requests),
                 errors: Some(column.errors),
                 timeouts: Some(column.timeouts),
+                in_flight: Some(f64::from(inside)),
                 ..Sample::default()
             });
         }

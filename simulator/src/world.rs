@@ -8,7 +8,7 @@ use weir_engine::decision::Group;
 use weir_engine::names::{Address, ServiceId};
 use weir_engine::observation::Report;
 use weir_engine::topology::ServiceTopology;
-use weir_engine::units::Moment;
+use weir_engine::units::{Moment, Ratio};
 
 use crate::backend::Number;
 use crate::balancer::Probe;
@@ -64,6 +64,15 @@ pub struct Tick {
     pub topology: Option<ServiceTopology>,
 }
 
+/// What all proxies shall do from now on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assignment {
+    /// The localities that they shall use.
+    pub groups: Vec<Group>,
+    /// The part of the requests that they shall turn away.
+    pub shed: Ratio,
+}
+
 /// The service that every scenario is about.
 pub fn service() -> ServiceId {
     ServiceId::new("demo", "shop")
@@ -79,13 +88,13 @@ pub fn index_of(address: &Address) -> Option<usize> {
     address.as_str().strip_prefix("10.0.0.")?.strip_suffix(":8080")?.parse().ok()
 }
 
-/// Plays a scenario behind a rival's proxies. The governor returns the localities that all proxies
-/// shall use, or nothing to leave them as they are; before it has said anything, all present
+/// Plays a scenario behind a rival's proxies. The governor returns what all proxies shall
+/// do, or nothing to leave them as they are; before it has said anything, all present
 /// backends are equal.
 pub fn run(
     scenario: &Scenario,
     rival: Rival,
-    mut govern: impl FnMut(Tick) -> Option<Vec<Group>>,
+    mut govern: impl FnMut(Tick) -> Option<Assignment>,
 ) -> Score {
     let mut world = World::new(scenario, rival);
     world.play(&mut govern);
@@ -97,7 +106,7 @@ pub fn run(
 pub fn trace(
     scenario: &Scenario,
     rival: Rival,
-    mut govern: impl FnMut(Tick) -> Option<Vec<Group>>,
+    mut govern: impl FnMut(Tick) -> Option<Assignment>,
 ) -> (Score, Trace) {
     let mut world = World::new(scenario, rival);
     world.trace = Some(Trace::default());
@@ -166,7 +175,7 @@ impl<'a> World<'a> {
         world
     }
 
-    fn play(&mut self, govern: &mut dyn FnMut(Tick) -> Option<Vec<Group>>) {
+    fn play(&mut self, govern: &mut dyn FnMut(Tick) -> Option<Assignment>) {
         while let Some((now, event)) = self.next() {
             self.now = now;
             match event {
@@ -234,12 +243,12 @@ impl<'a> World<'a> {
         self.schedule(LOOK_EVERY, Event::Look);
     }
 
-    fn tick(&mut self, govern: &mut dyn FnMut(Tick) -> Option<Vec<Group>>) {
+    fn tick(&mut self, govern: &mut dyn FnMut(Tick) -> Option<Assignment>) {
         self.schedule(of(self.scenario.telemetry.tick), Event::Tick);
         for tier in &mut self.tiers {
             let tick = tier.tick(self.now);
-            if let Some(groups) = govern(tick) {
-                tier.follow(groups);
+            if let Some(assignment) = govern(tick) {
+                tier.follow(assignment);
             }
         }
     }

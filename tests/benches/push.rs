@@ -143,6 +143,7 @@ impl Plan {
             group("weir-low", weight, &|index| low.contains(&index)),
         ];
         let realisation = Realisation {
+            shed: weir_engine::units::Ratio::ZERO,
             clusters: vec![CLUSTER.into()],
             form: Form::Classes,
             groups,
@@ -150,6 +151,7 @@ impl Plan {
             panicking: false,
         };
         let service = ServiceDecision {
+            shed: weir_engine::units::Ratio::ZERO,
             service: self.topology.services[0].service.clone(),
             policy: "bench/shop".into(),
             mode: Mode::Enforce,

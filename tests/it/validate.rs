@@ -111,6 +111,7 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                 made = realise(wanted, &topology, &mut memory);
             }
             let decided = ServiceDecision {
+                shed: weir_engine::units::Ratio::ZERO,
                 service: topology.service.clone(),
                 policy: PolicyName::default(),
                 mode,

@@ -21,6 +21,7 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        shed: weir_engine::units::Ratio::ZERO,
         service: ServiceId::new("a", "b"),
         policy: PolicyName::default(),
         mode: Mode::Enforce,

@@ -210,6 +210,7 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         Stance::Resting
     };
     ServiceDecision {
+        shed: weir_engine::units::Ratio::ZERO,
         service: cast.id.clone(),
         policy: policy(cast),
         mode: cast.mode,
@@ -473,6 +474,7 @@ fn realisation(endpoints: &[EndpointDecision], cast: &Cast) -> Realisation {
         groups.push(group("weir-light", 120, true));
     }
     Realisation {
+        shed: weir_engine::units::Ratio::ZERO,
         clusters: vec![cast.id.name.as_ref().into()],
         form: if light > 0 { Form::Classes } else { Form::InOut },
         groups,

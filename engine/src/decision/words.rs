@@ -15,7 +15,7 @@ use super::{
     Slow, Stance,
 };
 use crate::goal::Mode;
-use crate::units::Moment;
+use crate::units::{Moment, Ratio};
 
 /// A summary names so many endpoints; the rest are counted.
 const NAMED_MAX: usize = 3;
@@ -33,6 +33,10 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
         text += &listed(&out, |endpoint| format!("{}, {}", endpoint.address, endpoint.reason));
     } else if decision.stance == Stance::Steering {
         text += &shifted(decision);
+    }
+    if decision.shed > Ratio::ZERO {
+        let turns = if decision.mode == Mode::Enforce { "turns" } else { "would turn" };
+        text += &format!("; {turns} away {:.1} % of the requests", 100.0 * decision.shed.value());
     }
     text
 }

@@ -128,6 +128,7 @@ fn plan(weights: &[f64], eject: &[usize]) -> Plan {
         reason: Reason::Equal,
     };
     Plan {
+        shed: Ratio::ZERO,
         endpoints: weights.iter().enumerate().map(wish).collect(),
         steering: true,
         capacity: None,

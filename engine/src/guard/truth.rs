@@ -133,6 +133,7 @@ mod tests {
             members: range.map(member).collect(),
         };
         let realisation = Realisation {
+            shed: Ratio::ZERO,
             clusters: Vec::new(),
             form,
             groups: alloc::vec![group(0..1), group(1..4)],

@@ -65,7 +65,13 @@ impl Bench {
     fn step(&mut self, endpoints: &[Granted]) -> Arc<Realisation> {
         self.at = self.at.plus(Duration::from_secs(1));
         let none = alloc::vec![0.0; endpoints.len()];
-        let wanted = Wanted { endpoints, ejected_by_proxies: &none, mode: self.mode, at: self.at };
+        let wanted = Wanted {
+            shed: Ratio::ZERO,
+            endpoints,
+            ejected_by_proxies: &none,
+            mode: self.mode,
+            at: self.at,
+        };
         realise(wanted, &self.topology, &mut self.memory).remove(0)
     }
 

@@ -91,6 +91,7 @@ impl Model for Any {
             reason: Reason::Equal,
         };
         Plan {
+            shed: Ratio::ZERO,
             endpoints: (0..self.length(view, 4)).map(wish).collect(),
             steering: true,
             capacity: None,

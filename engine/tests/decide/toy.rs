@@ -59,7 +59,7 @@ impl Model for Toy {
             reason: judgement.failing.map_or(Reason::Equal, Reason::Failing),
         };
         let endpoints = assessment.endpoints.iter().zip(memory.iter()).map(wish).collect();
-        Plan { endpoints, steering: true, capacity: None }
+        Plan { endpoints, steering: true, ..Plan::default() }
     }
 }
 

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use weir_engine::assessment::{Assessment, Expectation};
 use weir_engine::decision::{EndpointState, Reason, Slow};
 use weir_engine::model::{Standing, View};
+use weir_engine::observation::Row;
 use weir_engine::plan::{Plan, Wish};
-use weir_engine::units::{Millis, PerSecond};
+use weir_engine::units::{Millis, PerSecond, Ratio};
 
 use super::Memory;
 use crate::imbalance::Difference;
 use crate::kinds::{self, Edge, Level};
+use crate::overload::Load;
 use crate::queue::Queue;
 use crate::waterfill::{self, Demand, Server};
 use crate::weights::{self, Range};
@@ -58,7 +60,9 @@ pub(super) fn share(view: &View<'_>, assessment: &Assessment, memory: &mut Memor
         explain(&mut endpoints, service, memory);
     }
     let capacity = service.capacity();
-    Plan { endpoints, steering: steering.is_some(), capacity }
+    let most = view.goal.guardrails.max_shed.value();
+    let shed = Ratio::clamped(memory.shedding.step(service.load(), most, view.at));
+    Plan { endpoints, steering: steering.is_some(), capacity, shed }
 }
 
 /// A service and what is known of it.
@@ -146,6 +150,22 @@ impl Service<'_> {
             sum += Some(self.expectation(index)?.capacity.value()).filter(|c| *c > 0.0)?;
         }
         Some(PerSecond::clamped(sum))
+    }
+
+    /// How the service stands, if anything new was seen of it.
+    fn load(&self) -> Option<Load> {
+        let window = self.view.history.current(self.view.at)?;
+        let rows = || window.rows.iter().filter(|row| row.clients > 0);
+        let ending: f64 = rows().filter_map(Row::rate).sum();
+        let timed = |row: &Row| row.latency.mean().map_or(0.0, Millis::value) / 1_000.0;
+        // What proxies have under way now or, where they do not say, what was there by Little's law.
+        let inside = |row: &Row| row.in_flight.unwrap_or(timed(row) * row.rate().unwrap_or(0.0));
+        let inside: f64 = rows().map(inside).sum();
+        let members = || self.members().map(|index| self.expectation(index));
+        let workers = members().flatten().map(|known| known.concurrency).sum();
+        let present = |known: &Expectation| Some(known.present.value()).filter(|now| *now > 0.0);
+        let capacity = members().map(|known| known.and_then(present)).sum();
+        (ending > 0.0).then_some(Load { ending, inside, capacity, workers })
     }
 
     /// The rate at which an endpoint still answers quickly.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use weir_engine::decision::{EndpointState, Group, ServiceDecision, Stance};
+use weir_engine::decision::{EndpointState, ServiceDecision, Stance};
 use weir_engine::goal::{Goal, Indicator, Mode, Objective};
 use weir_engine::units::{Millis, Ratio};
 use weir_models::reference::Reference;
@@ -12,7 +12,7 @@ use weir_simulator::random::Random;
 use weir_simulator::rivals::Rival;
 use weir_simulator::scenario::{Backend, Curve, Scenario};
 use weir_simulator::score::Score;
-use weir_simulator::world::{self, Tick};
+use weir_simulator::world::{self, Assignment, Tick};
 
 /// Faults last from here ...
 const FROM: f64 = 20.0;
@@ -48,10 +48,10 @@ impl Governor {
     }
 
     /// One step.
-    pub(crate) fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
-        let groups = self.weir.step(tick);
+    pub(crate) fn step(&mut self, tick: Tick) -> Option<Assignment> {
+        let assignment = self.weir.step(tick);
         self.decisions.extend(self.weir.last.clone());
-        groups
+        assignment
     }
 
     /// How many steps found an endpoint out.

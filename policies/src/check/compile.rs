@@ -178,6 +178,7 @@ fn guardrails(written: &document::Guardrails) -> Guardrails {
             .max_utilization_percent
             .as_ref()
             .map_or(default.max_utilization, |it| it.ratio()),
+        max_shed: written.max_shed_percent.as_ref().map_or(default.max_shed, |it| it.ratio()),
         max_changes_per_minute: changes.map(|it| it.small()).or(default.max_changes_per_minute),
     }
 }

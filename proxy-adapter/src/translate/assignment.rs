@@ -8,16 +8,24 @@ use std::net::SocketAddr;
 
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{self as core, HealthStatus, SocketAddress};
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::policy::DropOverload;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
 };
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use weir_engine::decision::{Group, Health, Member, Realisation};
 use weir_engine::names::{Address, ClusterName, Locality};
 use weir_engine::topology::ServiceTopology;
+use weir_engine::units::Ratio;
 
 use crate::validate::Fault;
+
+/// What proxies call the requests that Weir turns away, in statistics and load reports.
+const CATEGORY: &str = "weir";
 
 /// The assignment, still without the name of a cluster. Refused if its endpoints are not those
 /// that are declared.
@@ -29,7 +37,28 @@ pub(super) fn build(
     // A class without a member is no locality that a proxy could use.
     let groups = realisation.groups.iter().filter(|group| !group.members.is_empty());
     let endpoints = groups.map(locality).collect::<Result<_, _>>()?;
-    Ok(ClusterLoadAssignment { endpoints, ..Default::default() })
+    let policy = (realisation.shed > Ratio::ZERO).then(|| turning_away(realisation.shed));
+    Ok(ClusterLoadAssignment { endpoints, policy, ..Default::default() })
+}
+
+/// Envoy and gRPC refuse this part of the requests at once (Envoy with the response flag `DO`).
+fn turning_away(shed: Ratio) -> Policy {
+    let percent = FractionalPercent {
+        numerator: whole_millionths(shed),
+        denominator: DenominatorType::Million.into(),
+    };
+    let drop = DropOverload { category: CATEGORY.to_owned(), drop_percentage: Some(percent) };
+    Policy { drop_overloads: vec![drop], ..Default::default() }
+}
+
+fn whole_millionths(part: Ratio) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between nothing and a million"
+    )]
+    let whole = (1e6 * part.value()).round() as u32;
+    whole
 }
 
 /// The answer for a service that has no endpoint.

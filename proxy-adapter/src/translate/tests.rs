@@ -41,6 +41,7 @@ fn group(name: &str, members: &[(&str, Health)]) -> Group {
 
 fn realisation(clusters: &[&str], groups: Vec<Group>) -> Realisation {
     Realisation {
+        shed: weir_engine::units::Ratio::ZERO,
         clusters: clusters.iter().map(|name| ClusterName::from(*name)).collect(),
         form: Form::Classes,
         groups,
@@ -95,6 +96,20 @@ fn endpoints(translation: &Translation, cluster: &str) -> Option<ClusterLoadAssi
 
 fn faults(translation: &Translation) -> Vec<(TypeUrl, &str, &Fault)> {
     translation.withheld.iter().map(|w| (w.kind, &*w.name, &w.fault)).collect()
+}
+
+#[test]
+fn what_is_turned_away_stands_in_the_assignment() {
+    let topology = topology(&["10.0.0.1:80"], &["shop"]);
+    let groups = vec![group("a", &[("10.0.0.1:80", Health::Healthy)])];
+    let shed = Ratio::clamped(0.125);
+    let turning = Realisation { shed, ..realisation(&["shop"], groups) };
+    let built = assignment::build(&turning, topology.services.first()).unwrap();
+    let drops = built.policy.unwrap().drop_overloads;
+    let percent = drops[0].drop_percentage.unwrap();
+    // Envoy takes one category, and no more.
+    assert_eq!((drops.len(), drops[0].category.as_str()), (1, "weir"));
+    assert_eq!((percent.numerator, percent.denominator), (125_000, 2));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use weir_engine::observation::{Report, Source};
 use weir_engine::topology::ServiceTopology;
 
 use super::l3::{L3, Window};
-use crate::world::{Tick, equal, index_of};
+use crate::world::{Assignment, Tick, equal, index_of};
 
 /// Time from one split to the next.
 const PERIOD_MS: u64 = 5_000;
@@ -30,7 +30,7 @@ impl Split {
     }
 
     /// Takes in a tick; a split when one is due.
-    pub fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
+    pub fn step(&mut self, tick: Tick) -> Option<Assignment> {
         let changed = tick.topology.is_some();
         self.topology = tick.topology.or(self.topology.take());
         tick.reports.iter().for_each(|report| self.hear(report));
@@ -48,7 +48,8 @@ impl Split {
             return None;
         }
         let weights = if due { self.l3.weights() } else { vec![1.0; self.windows.len()] };
-        Some(split(self.topology.as_ref()?, &weights))
+        let groups = split(self.topology.as_ref()?, &weights);
+        Some(Assignment { groups, ..Assignment::default() })
     }
 
     fn hear(&mut self, report: &Report) {

@@ -91,7 +91,7 @@ fn weights_and_health_are_followed() {
             weight: NonZeroU32::new(1_000)?,
             members: vec![low],
         });
-        Some(groups)
+        Some(Assignment { groups, ..Assignment::default() })
     });
     assert_eq!(score.by_backend[0], 0);
     let low = score.by_backend[9] as f64 / score.requests as f64;

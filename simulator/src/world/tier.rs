@@ -10,7 +10,7 @@ use weir_engine::observation::{Report, Source};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology};
 use weir_engine::units::Moment;
 
-use super::{CHOICE, CLUSTER, LOSS, TIER, Tick, address_of, micros, of, service};
+use super::{Assignment, CHOICE, CLUSTER, LOSS, TIER, Tick, address_of, micros, of, service};
 use crate::autoscaler::Scaling;
 use crate::backend::{Number, Queue};
 use crate::balancer::{Probe, Truth};
@@ -187,7 +187,7 @@ impl<'a> Tier<'a> {
         let silent = telemetry.is_silent(second(now));
         for (index, counters) in self.counters.iter_mut().enumerate() {
             if now > 0 {
-                let fresh = counters.report(at, telemetry.tick);
+                let fresh = counters.report(at, telemetry.tick, self.proxies[index].in_flight());
                 let opinions = counters.opinions(at, self.proxies[index].opinions());
                 if !silent && !is_lost(self.scenario, (self.level, index), now) {
                     reports.extend(fresh);
@@ -241,9 +241,12 @@ impl<'a> Tier<'a> {
     }
 
     /// Follows its governor's decision.
-    pub(super) fn follow(&mut self, groups: Vec<Group>) {
+    pub(super) fn follow(&mut self, assignment: Assignment) {
         self.governed = true;
-        self.push(groups);
+        for proxy in &mut self.proxies {
+            proxy.turn_away(assignment.shed);
+        }
+        self.push(assignment.groups);
     }
 
     /// Gives all proxies an assignment. The same once more is no push.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use weir_engine::decision::{Group, ServiceDecision};
+use weir_engine::decision::ServiceDecision;
 use weir_engine::goal::{Goal, Indicator, Mode, Objective};
 use weir_engine::units::{Millis, Ratio};
 use weir_models::reference::Reference;
@@ -15,7 +15,7 @@ use weir_simulator::governor::Governor;
 use weir_simulator::rivals::Rival;
 use weir_simulator::rivals::l3_split::Split;
 use weir_simulator::score::Score;
-use weir_simulator::world::{self, Tick};
+use weir_simulator::world::{self, Assignment, Tick};
 
 use super::{BAD_INPUT, OK};
 use crate::cli::{Report, Simulate};
@@ -187,7 +187,7 @@ impl Governors {
         Self([(); 2].map(|()| Governor::new(Reference, goal.clone())))
     }
 
-    fn step(&mut self, tick: Tick) -> Option<Vec<Group>> {
+    fn step(&mut self, tick: Tick) -> Option<Assignment> {
         self.0.get_mut(tick.tier)?.step(tick)
     }
 

@@ -14,6 +14,7 @@ fn decision(count: usize) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        shed: weir_engine::units::Ratio::ZERO,
         service: ServiceId::new("a", "b"),
         policy: PolicyName::default(),
         mode: Mode::Enforce,

@@ -30,6 +30,7 @@ fn endpoint(address: &str, state: EndpointState, reason: Reason) -> EndpointDeci
 
 fn service(mode: Mode, stance: Stance, endpoints: Vec<EndpointDecision>) -> ServiceDecision {
     ServiceDecision {
+        shed: Ratio::ZERO,
         service: ServiceId::new("demo", "shop"),
         policy: PolicyName::from("demo/shop"),
         mode,

@@ -60,7 +60,7 @@ fn each_tier_has_its_own_governor() {
         assert_eq!(topology.endpoints.len(), 5);
         let mut groups = equal(&topology);
         groups[0].members[2].health = Health::Unhealthy;
-        Some(groups)
+        Some(Assignment { groups, ..Assignment::default() })
     });
     assert!(bare.error_ratio().value() > 0.15);
     assert_eq!(governed.errors, 0);

@@ -55,10 +55,10 @@ pub(super) fn tell(plan: &Plan, (seed, proxies): (u64, u16), goal: &Goal) -> Sto
     let mut steps = Vec::new();
     let (_, weir) = world::trace(&scenario, Rival::Weir, |tick| {
         let (tier, at) = (tick.tier, tick.at.millis() as f64 / 1e3);
-        let groups = governors.step(tick);
+        let assignment = governors.step(tick);
         let decided = governors.last(tier).filter(|_| tier == 0);
         steps.extend(decided.map(|decision| Step::of(at, decision, backends)));
-        groups
+        assignment
     });
     let (_, peer) = world::trace(&scenario, PEER, |_| None);
     Story { weir, peer, steps }
