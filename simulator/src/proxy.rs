@@ -155,8 +155,7 @@ impl Proxy {
             let everybody = self.places.iter().flat_map(|place| place.members.iter().copied());
             usable = vec![everybody.map(|index| self.member(index)).collect()];
         }
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        self.balancer.members(&usable, look);
+        self.ask(now, truth, |balancer, look| balancer.members(&usable, look));
     }
 
     fn member(&self, index: usize) -> Member {
@@ -190,10 +189,20 @@ impl Proxy {
         Some(Pick { backend, life: self.hosts[backend].life })
     }
 
+    /// Asks the balancer, or tells it something, with what it may look at.
+    fn ask<T>(
+        &mut self,
+        now: u64,
+        truth: &[Truth],
+        question: impl FnOnce(&mut dyn Balancer, &mut Look<'_>) -> T,
+    ) -> T {
+        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
+        question(self.balancer.as_mut(), look)
+    }
+
     fn choose(&mut self, now: u64, truth: &[Truth]) -> Option<usize> {
         let place = if self.panicking { 0 } else { self.place()? };
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        self.balancer.pick(place, look)
+        self.ask(now, truth, |balancer, look| balancer.pick(place, look))
     }
 
     /// Its requests under way, by backend.
@@ -253,14 +262,12 @@ impl Proxy {
 
     /// Backends to probe as a request is picked for.
     pub(crate) fn probes(&mut self, now: u64, truth: &[Truth]) -> Vec<usize> {
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        self.balancer.probes(look)
+        self.ask(now, truth, |balancer, look| balancer.probes(look))
     }
 
     /// A probe came back.
     pub(crate) fn probed(&mut self, backend: usize, probe: Probe, now: u64, truth: &[Truth]) {
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        self.balancer.probed(backend, probe, look);
+        self.ask(now, truth, |balancer, look| balancer.probed(backend, probe, look));
     }
 
     /// An answer, or the end of patience.
@@ -279,8 +286,7 @@ impl Proxy {
         {
             self.stale = true;
         }
-        let look = &mut Look { now, in_flight: &self.in_flight, truth, random: &mut self.random };
-        self.balancer.ended(pick.backend, ended, look);
+        self.ask(now, truth, |balancer, look| balancer.ended(pick.backend, ended, look));
     }
 
     /// What it thinks of its backends: none of those that it does not know.
