@@ -20,4 +20,5 @@ mod backend;
 mod autoscaler;
 pub mod balancer;
 pub mod rivals;
+pub mod draws;
 pub mod random;

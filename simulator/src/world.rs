@@ -35,9 +35,6 @@ pub const CLUSTER: &str = "shop";
 const ERROR_MICROS: u64 = 1_000;
 
 /// Streams of randomness, one per purpose.
-const ARRIVAL: u64 = 1;
-const SERVICE: u64 = 2;
-const ERROR: u64 = 3;
 const LOG: u64 = 4;
 const CHOICE: u64 = 5;
 const CLASS: u64 = 7;

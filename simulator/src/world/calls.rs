@@ -3,9 +3,10 @@
 use weir_engine::units::Millis;
 
 use super::tier::second;
-use super::{ARRIVAL, CLASS, ERROR, ERROR_MICROS, Event, LOG, SERVICE, TIER, World, micros, of};
+use super::{CLASS, ERROR_MICROS, Event, LOG, TIER, World, micros, of};
 use crate::backend::Number;
 use crate::balancer::Ended;
+use crate::draws::{self, Arrival, ERROR, SERVICE};
 use crate::pool::Admission;
 use crate::proxy::Pick;
 use crate::random::Random;
@@ -45,11 +46,9 @@ struct Asker {
 impl World<'_> {
     /// A client's request comes.
     pub(super) fn arrive(&mut self) {
-        let mut random = Random::of(self.scenario.seed, ARRIVAL, self.arrivals);
+        let Arrival { proxy, gap } = draws::arrival(self.scenario, self.arrivals, second(self.now));
         self.arrivals += 1;
-        let load = self.scenario.load.at(second(self.now)).max(1e-3);
-        self.schedule(micros(random.exponential() / load), Event::Arrival);
-        let proxy = self.client(&mut random);
+        self.schedule(micros(gap), Event::Arrival);
         self.score.requests += u64::from(self.scenario.is_counted(self.now));
         if let Some(second) = self.traced(self.now) {
             second.requests += 1;
@@ -60,20 +59,6 @@ impl World<'_> {
         } else {
             self.tally(self.now, End::Error);
         }
-    }
-
-    /// The proxy that a request comes through: of the client's zone.
-    fn client(&self, random: &mut Random) -> usize {
-        let zones = self.scenario.zones.len();
-        let all: f64 = self.scenario.zones.iter().map(|(_, part)| part).sum();
-        let mut rest = random.unit() * all;
-        let zone = self.scenario.zones.iter().position(|(_, part)| {
-            rest -= part;
-            rest < 0.0
-        });
-        let zone = zone.unwrap_or(0);
-        let proxies = (self.scenario.proxies + zones - 1 - zone) / zones;
-        (zone + zones * random.below(proxies)).min(self.scenario.proxies - 1)
     }
 
     /// Sends a request; false if its proxy refuses it or has nowhere to send it.

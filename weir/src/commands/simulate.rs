@@ -1,32 +1,28 @@
 //! `weir simulate`: scenarios, played by Weir and by its rivals, side by side.
 
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use weir_engine::decision::ServiceDecision;
-use weir_engine::goal::{Goal, Indicator, Mode, Objective};
-use weir_engine::units::{Millis, Ratio};
+use weir_engine::goal::Goal;
 use weir_models::reference::Reference;
-use weir_policies::check::{Document, check};
-use weir_policies::problem::{Code, Colour, Problem, render};
+use weir_policies::problem::{Colour, render};
 use weir_simulator::governor::Governor;
 use weir_simulator::rivals::Rival;
 use weir_simulator::rivals::l3_split::Split;
+use weir_simulator::scenario::Scenario;
 use weir_simulator::score::Score;
 use weir_simulator::world::{self, Assignment, Tick};
 
 use super::{BAD_INPUT, OK};
 use crate::cli::{Report, Simulate};
+use crate::scenarios::{Plan, goal, plans};
 
-mod file;
 mod page;
-mod scenario;
 mod story;
 mod table;
 
-use scenario::Plan;
 use story::Story;
 use table::Row;
 
@@ -53,81 +49,6 @@ pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
         }
     }
     Ok(OK)
-}
-
-/// Reads all scenarios; all problems at once.
-fn plans(paths: &[PathBuf]) -> Result<Vec<Plan>, Vec<Problem>> {
-    let (mut plans, mut problems) = (Vec::new(), Vec::new());
-    for path in paths {
-        let files = match files(path) {
-            Ok(files) => files,
-            Err(found) => {
-                problems.extend(found);
-                continue;
-            }
-        };
-        for file in files {
-            match Plan::read(&file) {
-                Ok(plan) => plans.push(plan),
-                Err(found) => problems.extend(found),
-            }
-        }
-    }
-    if problems.is_empty() { Ok(plans) } else { Err(problems) }
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
-    let unreadable = |what: String| {
-        let mend = "name scenario files, or a folder of them";
-        vec![Problem::of_file(&path.display().to_string(), Code::Unreadable, &what, mend)]
-    };
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let listed = std::fs::read_dir(path).map_err(|cause| unreadable(cause.to_string()))?;
-    let paths = listed.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
-    files.sort();
-    if files.is_empty() { Err(unreadable("holds no .yaml file".to_owned())) } else { Ok(files) }
-}
-
-/// What Weir governs by: a policy of the user's, or what most would want.
-fn goal(policy: Option<&Path>) -> Result<Goal, Vec<Problem>> {
-    let mut goal = match policy {
-        None => usual(),
-        Some(path) => {
-            let shown = path.display().to_string();
-            let wrong = |what: &str, mend: &str| {
-                vec![Problem::of_file(&shown, Code::Unreadable, what, mend)]
-            };
-            let bytes = std::fs::read(path).map_err(|cause| {
-                wrong(&format!("cannot be read: {cause}"), "name a policy file")
-            })?;
-            let checked = check(&[Document::new(shown.clone(), bytes)])?;
-            let first = checked.goals.services.into_iter().next();
-            first.ok_or_else(|| wrong("governs no service", "name one under targetRefs"))?
-        }
-    };
-    goal.service = world::service();
-    goal.mode = Mode::Enforce;
-    Ok(goal)
-}
-
-fn usual() -> Goal {
-    let objective = |name: &str, target: f64, indicator: Indicator| Objective {
-        name: name.into(),
-        target: Ratio::clamped(target),
-        window: std::time::Duration::from_secs(3_600),
-        indicator,
-    };
-    let threshold = Millis::clamped(500.0);
-    let mut goal = Goal::of_unclaimed(world::service());
-    goal.objectives = vec![
-        objective("available", 0.999, Indicator::Availability),
-        objective("fast", 0.99, Indicator::Latency { threshold }),
-    ];
-    goal
 }
 
 /// Plays every scenario with every rival and seed, on all cores.
@@ -198,17 +119,21 @@ impl Governors {
 }
 
 fn one(plan: &Plan, rival: Rival, (seed, proxies): (u64, u16), goal: &Goal) -> Score {
-    let scenario = plan.scenario(seed, proxies.into());
+    play_one(&plan.scenario(seed, proxies.into()), rival, goal)
+}
+
+/// Plays one scenario behind one rival's proxies.
+pub(super) fn play_one(scenario: &Scenario, rival: Rival, goal: &Goal) -> Score {
     if rival == Rival::Weir {
         let mut governors = Governors::new(goal);
-        return world::run(&scenario, rival, |tick| governors.step(tick));
+        return world::run(scenario, rival, |tick| governors.step(tick));
     }
     if rival == Rival::L3 {
         let behind = scenario.chain.as_ref().map_or(0, |chain| chain.backends.len());
         let mut splits = [Split::new(scenario.backends.len()), Split::new(behind)];
-        return world::run(&scenario, rival, |tick| splits.get_mut(tick.tier)?.step(tick));
+        return world::run(scenario, rival, |tick| splits.get_mut(tick.tier)?.step(tick));
     }
-    world::run(&scenario, rival, |_| None)
+    world::run(scenario, rival, |_| None)
 }
 
 fn bar(jobs: usize) -> ProgressBar {

@@ -66,13 +66,12 @@ pub(super) fn tell(plan: &Plan, (seed, proxies): (u64, u16), goal: &Goal) -> Sto
 
 #[cfg(test)]
 mod tests {
-    use super::super::usual;
+    use super::super::goal;
     use super::*;
 
     fn told(text: &str) -> Story {
         let plan = Plan::from_bytes("a", "a.yaml", text.as_bytes()).unwrap();
-        let mut goal = usual();
-        goal.mode = weir_engine::goal::Mode::Enforce;
+        let goal = goal(None).unwrap();
         tell(&plan, (1, 20), &goal)
     }
 

@@ -19,11 +19,11 @@ use fleet::{Common, Fleet, Spells};
 
 /// A scenario without its seeds.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The file's stem.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What happens, in a sentence.
-    pub(super) description: String,
+    pub(crate) description: String,
     scenario: Scenario,
     /// Slow spells by backend.
     antagonists: Vec<Option<Spells>>,
@@ -33,7 +33,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads a file.
-    pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let shown = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|cause| {
             let what = format!("cannot be read: {cause}");
@@ -44,7 +44,7 @@ impl Plan {
     }
 
     /// Reads what a file of a name says; `shown` is where problems stand.
-    pub(super) fn from_bytes(name: &str, shown: &str, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn from_bytes(name: &str, shown: &str, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
         let file: file::File = read(shown, bytes, &Limits::DOCUMENT)?;
         let text = String::from_utf8_lossy(bytes);
         let source = Source { path: shown, text: &text };
@@ -54,12 +54,12 @@ impl Plan {
     }
 
     /// From when until when arrivals are counted, in seconds.
-    pub(super) fn counted(&self) -> (f64, f64) {
+    pub(crate) fn counted(&self) -> (f64, f64) {
         self.scenario.counted
     }
 
     /// The scenario under a seed, with so many proxies.
-    pub(super) fn scenario(&self, seed: u64, proxies: usize) -> Scenario {
+    pub(crate) fn scenario(&self, seed: u64, proxies: usize) -> Scenario {
         let mut scenario = Scenario { seed, proxies, ..self.scenario.clone() };
         let until = scenario.length;
         pester((seed, 0), &mut scenario.backends, &self.antagonists, until);
