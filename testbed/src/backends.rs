@@ -39,7 +39,7 @@ use tokio::time::{Instant, sleep};
 pub const ANSWERED_BY: HeaderName = HeaderName::from_static("weir-backend");
 
 /// How long an injected error takes: it needs no worker, as where a dependency is down.
-const ERROR_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const ERROR_AFTER: Duration = Duration::from_millis(1);
 
 /// Requests a backend holds, waiting or worked on. A generator that gives up after 2 s at
 /// 1,200 requests a second leaves at most 2,400 with one backend; beyond, it answers 503.
@@ -186,17 +186,16 @@ impl Room {
         self.answered.fetch_add(1, Ordering::Relaxed);
         StatusCode::OK
     }
+}
 
-    async fn answer(
-        self: Arc<Room>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Empty<Bytes>>, Infallible> {
+impl Answering for Room {
+    async fn answer(self: Arc<Room>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
         let draw = Draw::read(request.headers())
             .unwrap_or_else(|| Draw::first(0, self.unnumbered.fetch_add(1, Ordering::Relaxed)));
         let mut response = Response::new(Empty::new());
         *response.status_mut() = self.serve(draw).await;
         response.headers_mut().insert(ANSWERED_BY, self.name.clone());
-        Ok(response)
+        response
     }
 }
 
@@ -218,7 +217,17 @@ impl Drop for Place<'_> {
     }
 }
 
-async fn accept(listener: TcpListener, room: Arc<Room>) {
+/// What answers a backend's requests.
+pub(crate) trait Answering: Send + Sync + 'static {
+    /// The answer. Dropped when the client has gone.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Empty<Bytes>>> + Send;
+}
+
+/// Accepts connections for as long as it lives.
+pub(crate) async fn accept<A: Answering>(listener: TcpListener, room: Arc<A>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -237,10 +246,13 @@ async fn accept(listener: TcpListener, room: Arc<Room>) {
 
 /// One connection until either end closes it. A connection that breaks is the client's
 /// business, which sees and counts it.
-async fn converse(stream: TcpStream, room: Arc<Room>) {
+async fn converse<A: Answering>(stream: TcpStream, room: Arc<A>) {
     // Without it small answers wait for acknowledgements; where it is refused they do.
     stream.set_nodelay(true).ok();
-    let service = service_fn(move |request| Arc::clone(&room).answer(request));
+    let service = service_fn(move |request| {
+        let answer = Arc::clone(&room).answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
     let mut server = http1::Builder::new();
     server.auto_date_header(false).serve_connection(TokioIo::new(stream), service).await.ok();
 }

@@ -10,7 +10,6 @@
 //! own; a fleet's proxies see a fortieth each.
 
 mod bootstrap;
-mod membership;
 mod script;
 
 pub use bootstrap::cluster_name;
@@ -20,7 +19,7 @@ use crate::backends::{Backend, Service};
 use crate::descriptors;
 use crate::envoy::{Admin, AdminError};
 use crate::load::{Live, Load, Segment, SideLive, Summary, Tally};
-use membership::Membership;
+use crate::membership::{Listed, Membership};
 use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
@@ -297,8 +296,9 @@ impl Side {
     /// Writes the list of those backends that are `present`, all at once.
     pub fn list(&self, present: impl Fn(usize) -> bool) -> Result<(), DemoError> {
         let listed = self.backends.iter().enumerate().filter(|(number, _)| present(*number));
-        let addresses = listed.map(|(_, backend)| backend.address()).collect::<Vec<_>>();
-        self.membership.write(&addresses).map_err(|source| DemoError::Endpoints {
+        let listed =
+            listed.map(|(_, backend)| Listed::plain(backend.address())).collect::<Vec<_>>();
+        self.membership.write(&listed).map_err(|source| DemoError::Endpoints {
             path: self.membership.path().to_owned(),
             source,
         })

@@ -12,4 +12,7 @@ pub mod descriptors;
 pub mod child;
 pub mod envoy;
 pub mod required;
+mod listener;
+pub mod membership;
 pub mod demo;
+pub mod arena;

@@ -8,12 +8,12 @@
 
 mod arrivals;
 mod tally;
-mod wire;
+pub(crate) mod wire;
 
 pub use arrivals::{Arrival, Arrivals, Segment};
 pub use tally::{End, Summary, Tally};
 
-use crate::draws::Draw;
+use crate::draws::{self, Draw};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::net::SocketAddr;
@@ -31,18 +31,18 @@ const LIVE_EVERY: Duration = Duration::from_millis(500);
 /// ours and starts a little later; were we to hang up first, the proxy would count a client
 /// that left where it should count an endpoint that did not answer. And hanging up costs both
 /// a connection: on a machine that falls behind, more than waiting a second for the proxy.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// A request that leaves this long after its time left late: the machine could not keep up
 /// with the plan, and the latencies that it saw are partly the generator's own.
-const LATE: Duration = Duration::from_millis(50);
+pub(crate) const LATE: Duration = Duration::from_millis(50);
 
 /// Requests under way on one side: a rate of 1,200 a second, none of them answered, four times
 /// over. Beyond it an arrival is not sent but counted as a failure.
-const UNDER_WAY_MAX: usize = 16_384;
+pub(crate) const UNDER_WAY_MAX: usize = 16_384;
 
 /// Idle connections kept per listener; a fleet's listener has a few requests under way.
-const IDLE_MAX: usize = 64;
+pub(crate) const IDLE_MAX: usize = 64;
 
 /// What to send where.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ struct Done {
 impl Order {
     async fn carry_out(self) -> Done {
         let Order { side, listener, segment, due, timeout, .. } = self;
-        let asked = wire::ask(self.wire, self.address, self.draw);
+        let asked = wire::ask(self.wire, self.address, (draws::HEADER, self.draw.header()));
         let answer = timeout_at(due + timeout + GRACE, asked).await;
         let took = due.elapsed();
         let (end, wire) = match answer {

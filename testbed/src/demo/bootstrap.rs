@@ -2,7 +2,8 @@
 //! sides and the clusters of the plain one added.
 
 use super::TIMEOUT;
-use super::membership::Membership;
+use crate::listener::Listener;
+use crate::membership::Membership;
 use serde_json::{Value, json};
 
 /// What a proxy's listener is called.
@@ -55,40 +56,9 @@ fn extend(list: &mut Value, with: impl Iterator<Item = Value>) {
     *list = Value::Array(all);
 }
 
-/// Port 0: the kernel chooses, and Envoy is asked. `validate_clusters` is off since the governed
-/// clusters come later, from Weir.
 fn listener(side: &str, proxy: usize, upstream_log: &[Value]) -> Value {
-    let name = listener_name(side, proxy);
-    let timeout = format!("{}s", TIMEOUT.as_secs_f64());
-    let action = json!({"cluster": cluster_name(side, proxy), "timeout": timeout});
-    let routes = json!([{"match": {"prefix": "/"}, "route": action}]);
-    let mut router = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-    });
-    if !upstream_log.is_empty() {
-        router["upstream_log"] = json!(upstream_log);
-    }
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network\
-                  .http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": name,
-        "generate_request_id": false,
-        "route_config": {
-            "name": name,
-            "validate_clusters": false,
-            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
-        },
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
-    });
-    let filter = json!({
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": manager,
-    });
-    json!({
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "filter_chains": [{"filters": [filter]}],
-    })
+    let (name, cluster) = (&listener_name(side, proxy), &cluster_name(side, proxy));
+    Listener { name, cluster, timeout: TIMEOUT, filters: &[], upstream_log }.configuration()
 }
 
 /// What a careful operator has without Weir: least request, outlier detection at its defaults.

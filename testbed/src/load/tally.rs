@@ -24,7 +24,7 @@ pub enum End {
 }
 
 impl End {
-    pub(super) fn answered(status: StatusCode, took: Duration, timeout: Duration) -> End {
+    pub(crate) fn answered(status: StatusCode, took: Duration, timeout: Duration) -> End {
         if took > timeout || status == StatusCode::GATEWAY_TIMEOUT {
             End::TimedOut
         } else if status.is_success() {

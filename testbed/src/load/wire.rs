@@ -4,11 +4,10 @@
 //! saves a task and a wake-up for each answer. What happens to an idle one is noticed at its
 //! next use: a request that never left goes out again on a fresh connection.
 
-use crate::draws::{self, Draw};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::header::HOST;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -26,33 +25,36 @@ const BODY_MAX: usize = 64 * 1024;
 const SHOP: HeaderValue = HeaderValue::from_static("shop.demo");
 
 /// A connection, ready for a request.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     sender: Sender,
     connection: Pin<Box<Connection<TokioIo<TcpStream>, Body>>>,
 }
 
 /// Why there was no answer. The caller counts them alike; only [`ask`] tells them apart.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The connection was gone before the request left.
     Unsent,
     /// The connection broke, or the answer was no HTTP.
     Reset,
 }
 
+/// The one header by which a request says what it asks of a backend.
+pub(crate) type Header = (HeaderName, HeaderValue);
+
 /// Puts a request to `address`, over `idle` where that is still alive, and returns the status
 /// with the connection for the next one, if it is still good.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     idle: Option<Wire>,
     address: SocketAddr,
-    draw: Draw,
+    header: Header,
 ) -> Result<(StatusCode, Option<Wire>), Broken> {
     if let Some(wire) = idle {
-        match wire.ask(draw).await {
+        match wire.ask(header.clone()).await {
             Err(Broken::Unsent) => {}
             answered => return answered,
         }
     }
-    Wire::connect(address).await.ok_or(Broken::Reset)?.ask(draw).await
+    Wire::connect(address).await.ok_or(Broken::Reset)?.ask(header).await
 }
 
 impl Wire {
@@ -63,9 +65,9 @@ impl Wire {
         Some(Wire { sender, connection: Box::pin(connection) })
     }
 
-    async fn ask(self, draw: Draw) -> Result<(StatusCode, Option<Wire>), Broken> {
+    async fn ask(self, header: Header) -> Result<(StatusCode, Option<Wire>), Broken> {
         let Wire { sender, mut connection } = self;
-        let exchange = pin!(exchange(sender, draw));
+        let exchange = pin!(exchange(sender, header));
         match select(connection.as_mut(), exchange).await {
             Either::Right((answer, _)) => {
                 let (status, sender) = answer?;
@@ -81,11 +83,14 @@ impl Wire {
     }
 }
 
-async fn exchange(mut sender: Sender, draw: Draw) -> Result<(StatusCode, Sender), Broken> {
+async fn exchange(
+    mut sender: Sender,
+    (name, value): Header,
+) -> Result<(StatusCode, Sender), Broken> {
     sender.ready().await.map_err(|_| Broken::Unsent)?;
     let mut request = Request::new(Empty::new());
     request.headers_mut().insert(HOST, SHOP);
-    request.headers_mut().insert(draws::HEADER, draw.header());
+    request.headers_mut().insert(name, value);
     let sent = sender.try_send_request(request).await;
     let response = sent.map_err(|mut error| match error.take_message() {
         Some(_) => Broken::Unsent,
@@ -101,11 +106,12 @@ async fn exchange(mut sender: Sender, draw: Draw) -> Result<(StatusCode, Sender)
 mod tests {
     use super::*;
     use crate::backends::{Backend, Service};
+    use crate::draws::{self, Draw};
 
     #[tokio::test]
     async fn a_connection_closed_while_idle_costs_no_request() {
         let mut backend = Backend::start("shop-0", Service::SHOP).unwrap();
-        let draw = |number| Draw::first(1, number);
+        let draw = |number| (draws::HEADER, Draw::first(1, number).header());
         let (_, wire) = ask(None, backend.address(), draw(0)).await.ok().unwrap();
         backend.leave().await;
         backend.join().unwrap();
