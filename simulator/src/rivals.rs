@@ -127,9 +127,10 @@ impl Rival {
         }
     }
 
-    pub(crate) fn outliers(self, backends: usize) -> Option<Outliers> {
+    /// The outlier detection that its proxies do by themselves.
+    pub fn detection(self) -> Option<Settings> {
         if self == Self::LeastRequestOdTuned {
-            return Some(Outliers::new(backends, Settings::tuned()));
+            return Some(Settings::tuned());
         }
         let detects = [
             Self::Weir,
@@ -138,7 +139,11 @@ impl Rival {
             Self::LeastRequestGradient2,
             Self::LeastRequestAdaptive,
         ];
-        detects.contains(&self).then(|| Outliers::new(backends, Settings::default()))
+        detects.contains(&self).then(Settings::default)
+    }
+
+    pub(crate) fn outliers(self, backends: usize) -> Option<Outliers> {
+        self.detection().map(|settings| Outliers::new(backends, settings))
     }
 
     pub(crate) fn limiter(self, random: Random) -> Option<Box<dyn Limiter>> {

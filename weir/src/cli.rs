@@ -42,6 +42,8 @@ pub enum Command {
     Demo(Demo),
     /// Compare Weir with the balancers of proxies in a simulated mesh.
     Simulate(Simulate),
+    /// Play scenarios on real Envoy processes: Weir and other balancers, one after another.
+    Arena(Arena),
     /// Check policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -186,6 +188,40 @@ pub enum Report {
     Json,
     /// One file with plots, for a browser.
     Html,
+}
+
+/// The arena's options.
+#[derive(Args, Clone, Debug)]
+pub struct Arena {
+    /// Files of scenarios; a folder is all of its files.
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<PathBuf>,
+    /// The policy that Weir governs by; 99.9 % available and 99 % under 500 ms if left out.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Who is compared, by name: the first with each of the others.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = rival, default_value = "weir,least-request+od")]
+    pub rivals: Vec<Rival>,
+    /// How many proxies the clients' requests come through, spread over Envoy processes.
+    #[arg(long, value_name = "COUNT", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=400))]
+    pub proxies: u16,
+    /// Runs of each scenario and rival, in real time.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub seeds: u16,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed_base: u64,
+    /// Divide rates and multiply service times and patience by so much; what the machine carries if left out.
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    pub scale: Option<f64>,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (1.0..=100.0).contains(factor));
+    factor.ok_or_else(|| "write a number from 1 to 100".to_owned())
 }
 
 fn rival(name: &str) -> Result<Rival, String> {

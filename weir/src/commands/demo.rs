@@ -51,7 +51,7 @@ pub fn run(asked: &cli::Demo) -> anyhow::Result<u8> {
     })
 }
 
-fn stopped() -> anyhow::Result<u8> {
+pub(super) fn stopped() -> anyhow::Result<u8> {
     // Children die with what held them.
     writeln!(anstream::stderr(), "\nstopped")?;
     Ok(OK)
@@ -66,13 +66,19 @@ fn check(asked: &cli::Demo) -> anyhow::Result<()> {
 
 /// Envoy takes one inotify instance per watched list of endpoints, and aborts without.
 fn watches() -> anyhow::Result<()> {
+    can_watch(PROXIES, "the demo")
+}
+
+/// Whether so many lists can be watched.
+pub(super) fn can_watch(lists: usize, whose: &str) -> anyhow::Result<()> {
     const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
-    let needed = u32::try_from(PROXIES).unwrap_or(u32::MAX) + 10;
+    let needed = lists + 10;
     let allowed = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
     anyhow::ensure!(
-        allowed.is_none_or(|allowed: u32| allowed >= needed),
-        "the demo's Envoy watches {needed} files, and {LIMIT} is below that; \
-         raise it: sysctl fs.inotify.max_user_instances=256"
+        allowed.is_none_or(|allowed: usize| allowed >= needed),
+        "{whose}'s Envoy watches {needed} files, and {LIMIT} is below that; \
+         raise it: sysctl fs.inotify.max_user_instances={}",
+        (2 * needed).max(256)
     );
     Ok(())
 }
@@ -119,7 +125,13 @@ impl Stage {
         let (part, logs) = match governor {
             Governor::Nobody => (Value::Object(serde_json::Map::new()), vec![]),
             Governor::Weir => {
-                (proxys_part(listeners.xds.local_addr()?)?, vec![parts::upstream_log()])
+                let node = Identity {
+                    id: Some("demo-fleet".to_owned()),
+                    cluster: Some("demo".to_owned()),
+                    ..Identity::default()
+                };
+                let xds = listeners.xds.local_addr()?;
+                (proxys_part(node, PROXIES, xds)?, vec![parts::upstream_log()])
             }
         };
         let options = envoy::Options { directory: folder, concurrency: 1 };
@@ -188,7 +200,7 @@ impl Stage {
     }
 }
 
-async fn any_port() -> anyhow::Result<TcpListener> {
+pub(super) async fn any_port() -> anyhow::Result<TcpListener> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     TcpListener::bind(any).await.context("listening on loopback")
 }
@@ -201,19 +213,19 @@ async fn page_port() -> anyhow::Result<TcpListener> {
 }
 
 /// What Weir writes for a proxy of its own, as `weir envoy bootstrap` would.
-fn proxys_part(xds: SocketAddr) -> anyhow::Result<Value> {
+pub(super) fn proxys_part(
+    node: Identity,
+    clusters: usize,
+    xds: SocketAddr,
+) -> anyhow::Result<Value> {
     let options = Options {
         telemetry: Telemetry::Push,
-        node: Identity {
-            id: Some("demo-fleet".to_owned()),
-            cluster: Some("demo".to_owned()),
-            ..Identity::default()
-        },
+        node,
         // The testbed puts an address of its own in its place.
         admin: Some(HostPort { host: "127.0.0.1".to_owned(), port: 9_901 }),
         weir: vec![HostPort { host: xds.ip().to_string(), port: xds.port() }],
         protocol: Protocol::Delta,
-        clusters_min: u32::try_from(PROXIES).unwrap_or(1),
+        clusters_min: u32::try_from(clusters).unwrap_or(1),
         access_log: true,
         listeners: vec![],
     };

@@ -17,20 +17,19 @@ use weir_simulator::world::{self, Assignment, Tick};
 
 use super::{BAD_INPUT, OK};
 use crate::cli::{Report, Simulate};
-use crate::scenarios::{Plan, goal, plans};
+use crate::scenarios::{Plan, Policy, Row, Runs, plans};
 
 mod page;
 mod story;
 mod table;
 
 use story::Story;
-use table::Row;
 
 /// Runs the command.
 pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
     let read =
-        plans(&asked.scenarios).and_then(|plans| Ok((plans, goal(asked.policy.as_deref())?)));
-    let (plans, goal) = match read {
+        plans(&asked.scenarios).and_then(|plans| Ok((plans, Policy::of(asked.policy.as_deref())?)));
+    let (plans, policy) = match read {
         Ok(read) => read,
         Err(problems) => {
             anstream::eprintln!("{}", render(&problems, colour));
@@ -38,13 +37,13 @@ pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     let rivals = if asked.rivals.is_empty() { Rival::ALL.to_vec() } else { asked.rivals.clone() };
-    let rows = play(asked, &plans, &rivals, &goal);
+    let rows = play(asked, &plans, &rivals, &policy.goal);
     match asked.output {
         Report::Table => table::print(&rows)?,
         Report::Json => table::print_json(&rows)?,
         Report::Html => {
             let has_weir = rivals.contains(&Rival::Weir);
-            let stories = if has_weir { stories(asked, &plans, &goal) } else { Vec::new() };
+            let stories = if has_weir { stories(asked, &plans, &policy.goal) } else { Vec::new() };
             page::print(&rows, &plans, &stories)?;
         }
     }
@@ -65,7 +64,8 @@ fn play(asked: &Simulate, plans: &[Plan], rivals: &[Rival], goal: &Goal) -> Vec<
     });
     let scores = scores.into_iter().map(|score| score.into_inner().expect("no holder panics"));
     let rows = pairs.iter().zip(scores);
-    rows.map(|((plan, rival), score)| Row::of(plan, *rival, asked, score)).collect()
+    let runs = Runs { proxies: asked.proxies, seeds: asked.seeds };
+    rows.map(|((plan, rival), score)| Row::of(plan, *rival, runs, score)).collect()
 }
 
 /// Plays every scenario once more with Weir and without, under the first seed, and listens.

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::story::{PEER, Story};
-use super::table::Row;
 use super::{Plan, Rival};
+use crate::scenarios::Row;
 
 mod axis;
 mod rivals;

@@ -66,12 +66,11 @@ pub(super) fn tell(plan: &Plan, (seed, proxies): (u64, u16), goal: &Goal) -> Sto
 
 #[cfg(test)]
 mod tests {
-    use super::super::goal;
     use super::*;
 
     fn told(text: &str) -> Story {
         let plan = Plan::from_bytes("a", "a.yaml", text.as_bytes()).unwrap();
-        let goal = goal(None).unwrap();
+        let goal = crate::scenarios::Policy::of(None).unwrap().goal;
         tell(&plan, (1, 20), &goal)
     }
 

@@ -3,66 +3,8 @@
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
-use weir_engine::units::Ratio;
-use weir_simulator::rivals::Rival;
-use weir_simulator::score::Score;
 
-use super::Plan;
-use crate::cli::Simulate;
-
-/// One scenario behind one rival's proxies, all seeds pooled.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) scenario: String,
-    #[serde(skip)]
-    pub(super) description: String,
-    pub(super) rival: &'static str,
-    proxies: u16,
-    seeds: u16,
-    requests: u64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    pub(super) error_ratio: f64,
-    pub(super) cross_zone_ratio: f64,
-    /// Tries beyond the first, and tries refused for want of a connection, per request.
-    pub(super) retry_ratio: f64,
-    pub(super) overflow_ratio: f64,
-    pub(super) goodput_rps: f64,
-}
-
-impl Row {
-    pub(super) fn of(plan: &Plan, rival: Rival, asked: &Simulate, mut score: Score) -> Self {
-        score.sort();
-        let (from, until) = plan.counted();
-        let seconds = (until - from) * f64::from(asked.seeds);
-        Self {
-            scenario: plan.name.clone(),
-            description: plan.description.clone(),
-            rival: rival.name(),
-            proxies: asked.proxies,
-            seeds: asked.seeds,
-            requests: score.requests,
-            p50_ms: score.quantile_ms(Ratio::clamped(0.5)),
-            p99_ms: score.p99_ms(),
-            error_ratio: score.error_ratio().value(),
-            cross_zone_ratio: score.cross_zone_ratio().value(),
-            retry_ratio: score.retries as f64 / score.requests.max(1) as f64,
-            overflow_ratio: score.overflows as f64 / score.requests.max(1) as f64,
-            goodput_rps: (score.requests - score.errors) as f64 / seconds,
-        }
-    }
-
-    /// What all rows have in common, in a sentence.
-    pub(super) fn said(&self) -> String {
-        let of = |count: u16, one: &str, more: &str| {
-            format!("{count} {}", if count == 1 { one } else { more })
-        };
-        let proxies = of(self.proxies, "proxy", "proxies");
-        let seeds = of(self.seeds, "seed", "seeds");
-        format!("{proxies}, {seeds} pooled; p50 and p99 over successes and timeouts.")
-    }
-}
+use crate::scenarios::Row;
 
 /// Prints the rows for people.
 pub(super) fn print(rows: &[Row]) -> anyhow::Result<()> {

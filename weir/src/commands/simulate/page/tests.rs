@@ -3,7 +3,6 @@ use weir_simulator::trace::{Second, Trace};
 
 use super::super::story::Step;
 use super::*;
-use crate::cli::{Report, Simulate};
 
 fn plan() -> Plan {
     let text = "description: x & y\nload: [{rps: 1}]\nbackends: [{count: 2}]";
@@ -11,17 +10,9 @@ fn plan() -> Plan {
 }
 
 fn row(rival: Rival, p99_ms: f64, errors: u64) -> Row {
-    let asked = Simulate {
-        scenarios: Vec::new(),
-        policy: None,
-        rivals: Vec::new(),
-        proxies: 1,
-        seeds: 1,
-        seed_base: 1,
-        output: Report::Html,
-    };
+    let runs = crate::scenarios::Runs { proxies: 1, seeds: 1 };
     let score = Score { requests: 100, errors, latencies_ms: vec![p99_ms], ..Score::default() };
-    Row::of(&plan(), rival, &asked, score)
+    Row::of(&plan(), rival, runs, score)
 }
 
 fn second(requests: u32, errors: u32, latency: f64) -> Second {
