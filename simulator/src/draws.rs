@@ -8,6 +8,7 @@ use crate::scenario::Scenario;
 const ARRIVAL: u64 = 1;
 pub(crate) const SERVICE: u64 = 2;
 pub(crate) const ERROR: u64 = 3;
+pub(crate) const CHOICE: u64 = 5;
 
 /// One request's arrival.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,4 +48,9 @@ pub fn work(scenario: &Scenario, number: u64) -> f64 {
 /// A request fails where this is below the part of requests that fail.
 pub fn luck(scenario: &Scenario, number: u64) -> f64 {
     Random::of(scenario.seed, ERROR, number).unit()
+}
+
+/// What a proxy's choices are drawn from.
+pub fn choices(scenario: &Scenario, proxy: usize) -> Random {
+    Random::of(scenario.seed, CHOICE, proxy as u64)
 }

@@ -16,6 +16,7 @@ pub mod trace;
 mod telemetry;
 mod proxy;
 mod pool;
+pub mod client;
 mod backend;
 mod autoscaler;
 pub mod balancer;

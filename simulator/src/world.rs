@@ -36,7 +36,6 @@ const ERROR_MICROS: u64 = 1_000;
 
 /// Streams of randomness, one per purpose.
 const LOG: u64 = 4;
-const CHOICE: u64 = 5;
 const CLASS: u64 = 7;
 const BACKOFF: u64 = 8;
 const LOSS: u64 = 9;

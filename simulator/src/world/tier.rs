@@ -10,10 +10,11 @@ use weir_engine::observation::{Report, Source};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology};
 use weir_engine::units::Moment;
 
-use super::{Assignment, CHOICE, CLUSTER, LOSS, TIER, Tick, address_of, micros, of, service};
+use super::{Assignment, CLUSTER, LOSS, TIER, Tick, address_of, micros, of, service};
 use crate::autoscaler::Scaling;
 use crate::backend::{Number, Queue};
 use crate::balancer::{Probe, Truth};
+use crate::draws::CHOICE;
 use crate::pool::Connections;
 use crate::proxy::Proxy;
 use crate::random::Random;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_policies::problem::{Colour, render};
-use weir_simulator::rivals::Rival;
 use weir_simulator::score::Score;
 use weir_testbed::envoy;
 
@@ -24,6 +23,7 @@ use crate::scenarios::{Plan, Policy, Runs, plans};
 mod figures;
 mod governed;
 mod orders;
+mod own;
 mod scale;
 mod show;
 mod side;
@@ -77,57 +77,72 @@ async fn play(
     sides: &[Side],
     envoy: &Path,
 ) -> anyhow::Result<u8> {
-    let runs = Runs { proxies: asked.proxies, seeds: asked.seeds };
     let progress = Progress::begin(expected(asked, plans, sides.len()))?;
+    let series = Series { asked, sides, envoy, progress };
     let (mut entries, mut ratios) = (Vec::new(), Vec::new());
     for plan in plans {
-        let scale = asked.scale.map_or_else(|| Scale::carried(plan), Scale::by);
-        let policy = policy.scaled(scale.factor());
-        let mut played: Vec<Vec<Run>> = sides.iter().map(|_| Vec::new()).collect();
-        for turn in 0..usize::from(asked.seeds) {
-            let seed = asked.seed_base + turn as u64;
-            let scenario = scale.scenario(&plan.scenario(seed, asked.proxies.into()));
-            for index in (0..sides.len()).map(|index| (index + turn) % sides.len()) {
-                let side = &sides[index];
-                let setting = Setting { scenario: &scenario, side, policy: &policy, envoy };
-                let shown = progress.during(&plan.name, side.rival.name(), seed);
-                let (score, late) = tokio::select! {
-                    ended = stage::play(setting) => ended.with_context(|| {
-                        format!("playing {} behind {}", plan.name, side.rival.name())
-                    })?,
-                    never = shown => match never {},
-                };
-                let simulated = simulated(&scenario, side.rival, &policy).await;
-                let run = Run::of(seed, scale, (score, late), simulated);
-                progress.ended(&plan.name, side.rival.name(), &run)?;
-                played[index].push(run);
-            }
-        }
-        let of_plan: Vec<Entry> = sides
-            .iter()
-            .zip(played)
-            .map(|(side, played)| Entry::of(plan, side, runs, scale, played))
-            .collect();
+        let of_plan = series.play(plan, policy).await?;
         ratios.extend(Ratios::of_first(&of_plan));
         entries.extend(of_plan);
     }
-    progress.finish();
+    series.progress.finish();
     show::print(&entries, &ratios, asked.output)?;
     Ok(OK)
-}
-
-/// What the simulator says of the same scenario. It takes a second of a core, so other threads
-/// go on meanwhile; nothing is being measured then.
-async fn simulated(
-    scenario: &weir_simulator::scenario::Scenario,
-    rival: Rival,
-    policy: &Policy,
-) -> Score {
-    tokio::task::block_in_place(|| play_one(scenario, rival, &policy.goal))
 }
 
 fn expected(asked: &Arena, plans: &[Plan], sides: usize) -> Duration {
     let one = |plan: &Plan| Duration::from_secs_f64(plan.counted().1) + AROUND;
     let runs = u32::from(asked.seeds) * u32::try_from(sides).unwrap_or(u32::MAX);
     plans.iter().map(one).sum::<Duration>() * runs
+}
+
+/// All runs, one after another.
+struct Series<'a> {
+    asked: &'a Arena,
+    sides: &'a [Side],
+    envoy: &'a Path,
+    progress: Progress,
+}
+
+impl Series<'_> {
+    /// One scenario behind each side, all seeds.
+    async fn play(&self, plan: &Plan, policy: &Policy) -> anyhow::Result<Vec<Entry>> {
+        let scale = self.asked.scale.map_or_else(|| Scale::carried(plan), Scale::by);
+        let policy = policy.scaled(scale.factor());
+        let count = self.sides.len();
+        let mut played: Vec<Vec<Run>> = vec![Vec::new(); count];
+        for turn in 0..usize::from(self.asked.seeds) {
+            let seed = self.asked.seed_base + turn as u64;
+            let scenario = scale.scenario(&plan.scenario(seed, self.asked.proxies.into()));
+            for index in (0..count).map(|index| (index + turn) % count) {
+                let side = self.sides[index];
+                let setting =
+                    Setting { scenario: &scenario, side, policy: &policy, envoy: self.envoy };
+                let (score, late) = self.measure(plan, setting).await?;
+                let simulated = simulated(setting);
+                let run = Run::of(seed, scale, (score, late), simulated);
+                self.progress.ended(&plan.name, side.rival.name(), &run)?;
+                played[index].push(run);
+            }
+        }
+        let runs = Runs { proxies: self.asked.proxies, seeds: self.asked.seeds };
+        let all = self.sides.iter().zip(played);
+        Ok(all.map(|(side, played)| Entry::of(plan, *side, runs, scale, played)).collect())
+    }
+
+    async fn measure(&self, plan: &Plan, setting: Setting<'_>) -> anyhow::Result<(Score, f64)> {
+        let rival = setting.side.rival.name();
+        let shown = self.progress.during(&plan.name, rival, setting.scenario.seed);
+        tokio::select! {
+            ended = stage::play(setting) => {
+                ended.with_context(|| format!("playing {} behind {rival}", plan.name))
+            }
+            never = shown => match never {},
+        }
+    }
+}
+
+/// What the simulator says of the same. It takes a second, in which nothing is being measured.
+fn simulated(Setting { scenario, side, policy, .. }: Setting<'_>) -> Score {
+    tokio::task::block_in_place(|| play_one(scenario, side.rival, &policy.goal))
 }

@@ -90,7 +90,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn of(plan: &Plan, side: &Side, runs: Runs, scale: Scale, played: Vec<Run>) -> Self {
+    pub(super) fn of(plan: &Plan, side: Side, runs: Runs, scale: Scale, played: Vec<Run>) -> Self {
         let count = played.len().max(1) as f64;
         let late_ratio = played.iter().map(|run| run.late).sum::<f64>() / count;
         let by_seed = played.iter().map(|run| Seed {
@@ -200,7 +200,7 @@ mod tests {
             Run::of(seed, scale, (measured, 0.0), score(&[40.0, 80.0], 0))
         });
         let counts = Runs { proxies: 4, seeds: u16::try_from(runs.len()).unwrap() };
-        Entry::of(&plan, &Side::of(rival).unwrap(), counts, scale, played.collect())
+        Entry::of(&plan, Side::of(rival).unwrap(), counts, scale, played.collect())
     }
 
     fn close(a: f64, b: f64) {

@@ -27,10 +27,15 @@ pub(super) fn orders(scenario: &Scenario) -> Vec<Order> {
             counted: is_counted(scenario, at),
         };
         orders.push(Order { at, proxy, errand });
-        let gap = Duration::try_from_secs_f64(gap).unwrap_or(until);
-        at += gap.max(Duration::from_micros(1));
+        at += whole_micros(gap).unwrap_or(until);
     }
     orders
+}
+
+/// Time as the simulator has it.
+fn whole_micros(seconds: f64) -> Option<Duration> {
+    let micros = Duration::try_from_secs_f64(seconds).ok()?.as_micros();
+    Some(Duration::from_micros(u64::try_from(micros).ok()?.max(1)))
 }
 
 fn is_counted(scenario: &Scenario, at: Duration) -> bool {

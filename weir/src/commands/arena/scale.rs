@@ -11,8 +11,8 @@ use weir_simulator::scenario::Scenario;
 use crate::scenarios::Plan;
 
 /// Requests per second that a core carries with the generator, Envoys, backends and Weir on it,
-/// at a third of its time, so that others may use the machine too.
-const CARRIED_PER_CORE: f64 = 300.0;
+/// at half of its time, so that others may use the machine too.
+const CARRIED_PER_CORE: f64 = 600.0;
 
 /// By how much a scenario is scaled.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn the_peak_and_the_machine_make_the_factor() {
-        close(Scale::of_peak(2_400.0, 2).factor(), 4.0);
-        close(Scale::of_peak(2_401.0, 2).factor(), 5.0);
+        close(Scale::of_peak(2_400.0, 2).factor(), 2.0);
+        close(Scale::of_peak(2_401.0, 2).factor(), 3.0);
         close(Scale::of_peak(10.0, 2).factor(), 1.0);
         close(Scale::of_peak(4_800.0, 16).factor(), 1.0);
     }

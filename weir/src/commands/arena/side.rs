@@ -18,6 +18,8 @@ pub(super) enum Via {
     Weir,
     /// Envoy by itself.
     Envoy,
+    /// A proxy in this process: the simulator's balancer, over real sockets to the backends.
+    Own,
 }
 
 impl Via {
@@ -25,6 +27,7 @@ impl Via {
         match self {
             Self::Weir => "weir+envoy",
             Self::Envoy => "envoy",
+            Self::Own => "own-proxy",
         }
     }
 }
@@ -52,22 +55,23 @@ impl Side {
             | Rival::PeakEwmaOd
             | Rival::Linkerd
             | Rival::Prequal
-            | Rival::L3
             | Rival::LeastRequestGradient2
-            | Rival::Omniscient => {
-                return Err(format!(
-                    "the arena cannot play {}: Envoy has no such balancer; `weir simulate` can",
-                    rival.name()
-                ));
+            | Rival::Omniscient => Via::Own,
+            Rival::L3 => {
+                return Err("the arena cannot play l3: Envoy has no such balancer, and its \
+                            controller needs reports that only the simulator makes; \
+                            `weir simulate` can"
+                    .to_owned());
             }
         };
         Ok(Self { rival, via })
     }
 
-    /// What its clusters are like, which find their endpoints by `eds`. Weir writes its own.
-    pub(super) fn cluster(&self, eds: Value) -> Option<Value> {
+    /// What its clusters are like, which find their endpoints by `eds`, where it is Envoy's to
+    /// have some: Weir writes its own.
+    pub(super) fn cluster(self, eds: &Value) -> Option<Value> {
         let policy = match (self.via, self.rival) {
-            (Via::Weir, _) => return None,
+            (Via::Weir | Via::Own, _) => return None,
             (Via::Envoy, Rival::RoundRobin) => "ROUND_ROBIN",
             (Via::Envoy, Rival::Random) => "RANDOM",
             (Via::Envoy, _) => "LEAST_REQUEST",
@@ -90,7 +94,7 @@ impl Side {
     }
 
     /// HTTP filters of its listeners.
-    pub(super) fn filters(&self) -> Vec<Value> {
+    pub(super) fn filters(self) -> Vec<Value> {
         if self.rival != Rival::LeastRequestAdaptive {
             return Vec::new();
         }
@@ -139,7 +143,7 @@ mod tests {
 
     fn cluster(rival: Rival) -> String {
         let side = Side::of(rival).unwrap();
-        side.cluster(json!({})).map_or(String::new(), |cluster| cluster.to_string())
+        side.cluster(&json!({})).map_or(String::new(), |cluster| cluster.to_string())
     }
 
     #[track_caller]
@@ -170,7 +174,9 @@ mod tests {
 
     #[test]
     fn who_cannot_be_played_is_told_why() {
-        let why = Side::of(Rival::Prequal).unwrap_err();
-        assert!(why.contains("prequal") && why.contains("no such balancer"), "{why}");
+        let why = Side::of(Rival::L3).unwrap_err();
+        assert!(why.contains("l3") && why.contains("no such balancer"), "{why}");
+        let played = Rival::ALL.into_iter().filter(|rival| Side::of(*rival).is_ok()).count();
+        assert_eq!(played, Rival::ALL.len() - 1);
     }
 }

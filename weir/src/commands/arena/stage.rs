@@ -13,7 +13,7 @@ use weir_proxy_adapter::bootstrap::{Identity, parts};
 use weir_simulator::scenario::Scenario;
 use weir_simulator::score::Score;
 use weir_testbed::arena::{
-    Backend, Kind, Listeners, Patience, Proxies, listener_name, play as send,
+    Backend, Kind, Listeners, Order, Outcome, Patience, Proxies, listener_name, play as send,
 };
 use weir_testbed::descriptors;
 use weir_testbed::envoy::{self, Envoy};
@@ -21,6 +21,7 @@ use weir_testbed::membership::{Listed, Membership};
 
 use super::governed::{self, Governed};
 use super::orders::{orders, score};
+use super::own::Own;
 use super::side::{Side, Via};
 use crate::commands::demo::proxys_part;
 use crate::scenarios::Policy;
@@ -41,7 +42,7 @@ const SERVICE: &str = "shop";
 #[derive(Clone, Copy)]
 pub(super) struct Setting<'a> {
     pub(super) scenario: &'a Scenario,
-    pub(super) side: &'a Side,
+    pub(super) side: Side,
     pub(super) policy: &'a Policy,
     pub(super) envoy: &'a Path,
 }
@@ -55,19 +56,39 @@ pub(super) async fn play(setting: Setting<'_>) -> anyhow::Result<(Score, f64)> {
     let scenario = setting.scenario;
     let cast = Cast::assemble(setting, folder.path())?;
     cast.direct(0.0)?;
-    let mut fleet = Fleet::start(setting, &cast, folder.path()).await?;
     let orders = orders(scenario);
-    let mut way = Listeners(fleet.listeners(scenario.proxies).await?);
-    let patience = Patience::of_proxys(scenario.timeout);
+    let outcomes = match setting.side.via {
+        Via::Weir | Via::Envoy => through_envoy(setting, &cast, folder.path(), &orders).await?,
+        Via::Own => {
+            let mut way = Own::new(scenario, &cast.backends, setting.side.rival);
+            let patience = Patience { timeout: scenario.timeout, grace: Duration::ZERO };
+            tokio::select! {
+                outcomes = send(&orders, &mut way, patience) => outcomes,
+                failed = cast.follow() => match failed? {},
+            }
+        }
+    };
+    let (mut score, late) = score(scenario, &orders, &outcomes);
+    score.cross_zone = cast.backends.iter().map(Backend::far).sum();
+    Ok((score, late))
+}
+
+async fn through_envoy(
+    setting: Setting<'_>,
+    cast: &Cast<'_>,
+    folder: &Path,
+    orders: &[Order],
+) -> anyhow::Result<Vec<Outcome>> {
+    let mut fleet = Fleet::start(setting, cast, folder).await?;
+    let mut way = Listeners(fleet.listeners(setting.scenario.proxies).await?);
+    let patience = Patience::of_proxys(setting.scenario.timeout);
     let outcomes = tokio::select! {
-        outcomes = send(&orders, &mut way, patience) => outcomes,
+        outcomes = send(orders, &mut way, patience) => outcomes,
         failed = cast.follow() => match failed? {},
         failed = fleet.failed() => return Err(failed),
     };
     fleet.clear().await;
-    let (mut score, late) = score(scenario, &orders, &outcomes);
-    score.cross_zone = cast.backends.iter().map(Backend::far).sum();
-    Ok((score, late))
+    Ok(outcomes)
 }
 
 /// The backends and the list that names those that are declared.
@@ -87,7 +108,7 @@ impl<'a> Cast<'a> {
         let backends = scenario.backends.iter().map(start).collect::<Result<_, _>>();
         let list = match setting.side.via {
             Via::Weir => Membership::file(folder, SERVICE),
-            Via::Envoy => Membership::assignment(folder, SERVICE),
+            Via::Envoy | Via::Own => Membership::assignment(folder, SERVICE),
         };
         Ok(Self { scenario, backends: backends.context("starting a backend")?, list })
     }
@@ -155,7 +176,7 @@ impl Fleet {
         let count = scenario.zones.len().max(ENVOYS_MIN).min(scenario.proxies);
         let sockets = match setting.side.via {
             Via::Weir => Some(governed::sockets().await?),
-            Via::Envoy => None,
+            Via::Envoy | Via::Own => None,
         };
         let mut envoys = Vec::new();
         for number in 0..count {
@@ -180,7 +201,7 @@ impl Fleet {
                 timeout: scenario.timeout,
                 filters: &setting.side.filters(),
                 upstream_log: &log,
-                cluster: setting.side.cluster(cast.list.eds()),
+                cluster: setting.side.cluster(&cast.list.eds()),
             };
             let directory = folder.join(format!("envoy-{number}"));
             std::fs::create_dir_all(&directory).context("making a folder for an Envoy")?;
