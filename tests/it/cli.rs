@@ -1,6 +1,7 @@
 //! The command line as its users meet it: what it says, where, and how it exits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod arena;
 mod bootstrap;
 mod config;
 mod disk;

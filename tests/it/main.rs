@@ -19,6 +19,7 @@ mod validate;
 mod flow;
 mod cli;
 mod testbed;
+mod arena;
 mod setup;
 mod docs;
 mod browser;
