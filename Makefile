@@ -2,15 +2,20 @@
 # of deploy/setup, which put what they bring under .build and need no root.
 
 ARGS ?=
+ARENA ?= hetero slow10 err30 cold antag
 SETUP := deploy/setup
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/.build/bin:$(PATH)
 
-.PHONY: demo test bench nightly clean tools envoy prometheus chromium
+.PHONY: demo arena test bench nightly clean tools envoy prometheus chromium
 
 demo: tools envoy
 	cargo build --locked -p weir
 	$(TARGET)/debug/weir demo $(ARGS)
+
+arena: tools envoy
+	cargo build --locked -p weir
+	$(TARGET)/debug/weir arena $(ARENA:%=tests/scenarios/%.yaml) --declare-workers $(ARGS)
 
 test: export WEIR_REQUIRE := envoy,prometheus,chromium
 test: export WEIR_CHROMIUM := $(CURDIR)/.build/bin/chromium

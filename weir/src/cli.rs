@@ -174,6 +174,9 @@ pub struct Simulate {
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed_base: u64,
+    /// Let endpoints declare how many requests they work on at once, whatever a scenario says.
+    #[arg(long)]
+    pub declare_workers: bool,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     pub output: Report,
@@ -214,6 +217,9 @@ pub struct Arena {
     /// Divide rates and multiply service times and patience by so much; what the machine carries if left out.
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     pub scale: Option<f64>,
+    /// Let endpoints declare how many requests they work on at once, whatever a scenario says.
+    #[arg(long)]
+    pub declare_workers: bool,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

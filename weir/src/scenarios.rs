@@ -15,8 +15,8 @@ pub(crate) use plan::Plan;
 pub(crate) use policy::Policy;
 pub(crate) use row::{Row, Runs};
 
-/// Reads all scenarios; all problems at once.
-pub(crate) fn plans(paths: &[PathBuf]) -> Result<Vec<Plan>, Vec<Problem>> {
+/// Reads all scenarios; all problems at once. `declared`: endpoints declare their workers in all.
+pub(crate) fn plans(paths: &[PathBuf], declared: bool) -> Result<Vec<Plan>, Vec<Problem>> {
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         let files = match files(path) {
@@ -32,6 +32,9 @@ pub(crate) fn plans(paths: &[PathBuf]) -> Result<Vec<Plan>, Vec<Problem>> {
                 Err(found) => problems.extend(found),
             }
         }
+    }
+    if declared {
+        plans.iter_mut().for_each(Plan::declare_workers);
     }
     if problems.is_empty() { Ok(plans) } else { Err(problems) }
 }

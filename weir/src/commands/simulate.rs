@@ -27,8 +27,8 @@ use story::Story;
 
 /// Runs the command.
 pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
-    let read =
-        plans(&asked.scenarios).and_then(|plans| Ok((plans, Policy::of(asked.policy.as_deref())?)));
+    let read = plans(&asked.scenarios, asked.declare_workers)
+        .and_then(|plans| Ok((plans, Policy::of(asked.policy.as_deref())?)));
     let (plans, policy) = match read {
         Ok(read) => read,
         Err(problems) => {

@@ -58,6 +58,11 @@ impl Plan {
         self.scenario.counted
     }
 
+    /// Lets endpoints declare their workers.
+    pub(crate) fn declare_workers(&mut self) {
+        self.scenario.telemetry.declares_workers = true;
+    }
+
     /// The scenario under a seed, with so many proxies.
     pub(crate) fn scenario(&self, seed: u64, proxies: usize) -> Scenario {
         let mut scenario = Scenario { seed, proxies, ..self.scenario.clone() };

@@ -5,6 +5,7 @@
 //! and latencies where a run's are scaled.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_engine::goal::{Goal, Indicator, Mode};
@@ -34,6 +35,9 @@ spec:
       timeWindow: { duration: 1h }
       indicator: { type: Latency, latency: { threshold: 500ms } }
 ";
+
+/// The longest latency that a policy may promise.
+const THRESHOLD_MAX: Duration = Duration::from_secs(600);
 
 /// A policy that was checked.
 #[derive(Clone, Debug)]
@@ -85,7 +89,8 @@ impl Policy {
         let mut scaled = self.clone();
         for objective in &mut scaled.goal.objectives {
             if let Indicator::Latency { threshold } = &mut objective.indicator {
-                *threshold = Millis::clamped(threshold.value() * factor);
+                let longest = THRESHOLD_MAX.as_secs_f64() * 1e3;
+                *threshold = Millis::clamped((threshold.value() * factor).min(longest));
             }
         }
         for document in &mut scaled.documents {
@@ -94,8 +99,9 @@ impl Policy {
                 let Some(latency) = objective["indicator"].get_mut("latency") else { continue };
                 let threshold = latency["threshold"].as_str().and_then(parse_duration);
                 if let Some(threshold) = threshold {
-                    let millis = threshold.mul_f64(factor).as_millis();
-                    latency["threshold"] = json!(format!("{millis}ms"));
+                    let scaled = threshold.mul_f64(factor).min(THRESHOLD_MAX);
+                    let (seconds, millis) = (scaled.as_secs(), scaled.subsec_millis());
+                    latency["threshold"] = json!(format!("{seconds}s{millis}ms"));
                 }
             }
         }
@@ -139,7 +145,7 @@ spec:
         let own = Policy::from_bytes("p.yaml", text.as_bytes().to_vec()).unwrap();
         assert_eq!(own.service, ServiceId::new("payments", "cart"));
         for policy in [own, Policy::of(None).unwrap()] {
-            for factor in [1.0, 4.0] {
+            for factor in [1.0, 4.0, 100.0] {
                 let scaled = policy.scaled(factor);
                 assert_eq!(read_again(&scaled), scaled.goal);
             }

@@ -21,6 +21,14 @@ fn the_least_file_is_a_usual_fleet() {
 }
 
 #[test]
+fn endpoints_may_be_made_to_declare_their_workers() {
+    let mut plan = read("load: [{rps: 2400}]\nbackends: [{count: 10}]").unwrap();
+    assert!(!plan.scenario(1, 1).telemetry.declares_workers);
+    plan.declare_workers();
+    assert!(plan.scenario(1, 1).telemetry.declares_workers);
+}
+
+#[test]
 fn faults_and_steps_have_their_times() {
     let text = "load: [{rps: 100}, {from: 40s, rps: 200}]
 backends:
