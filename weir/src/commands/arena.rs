@@ -32,7 +32,7 @@ mod stage;
 use figures::{Entry, Ratios, Run};
 use scale::Scale;
 use show::Progress;
-use side::Side;
+use side::{Side, Via};
 use stage::Setting;
 
 /// What a run takes beside its scenario: starting and ending Envoys and Weir.
@@ -56,7 +56,9 @@ pub fn run(asked: &Arena, colour: Colour) -> anyhow::Result<u8> {
             return Ok(BAD_INPUT);
         }
     };
-    super::demo::can_watch(asked.proxies.into(), "the arena")?;
+    if sides.iter().any(|side| side.via == Via::Envoy) {
+        super::demo::can_watch(asked.proxies.into(), "the arena")?;
+    }
     let path = envoy::find()?;
     super::run::log_quietly();
     super::run::runtime()?.block_on(async {
