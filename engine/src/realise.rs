@@ -58,9 +58,9 @@ pub(crate) const SCALE: f64 = 1_000.0;
 /// An endpoint's weight stays below this: a thousand equal shares.
 const WEIGHT_MOST: f64 = 1_000_000.0;
 
-/// A locality's weight stays below this, so that no sum overflows 32 bits: a million equal
-/// shares.
-const SUM_MOST: f64 = 1_000_000_000.0;
+/// A locality's weight stays below this, so that no sum overflows 32 bits: a hundred thousand
+/// equal shares.
+const SUM_MOST: f64 = 100_000_000.0;
 
 impl Memory {
     /// Follows a change of topology. What is in force speaks of other endpoints now: measured

@@ -105,13 +105,14 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                 let wanted = Wanted {
                     endpoints: &granted,
                     ejected_by_proxies: &ejected,
+                    shed: Ratio::clamped(granted.len() as f64 / 80.0),
                     mode,
                     at: Moment::from_millis(at),
                 };
                 made = realise(wanted, &topology, &mut memory);
             }
             let decided = ServiceDecision {
-                shed: weir_engine::units::Ratio::ZERO,
+                shed: Ratio::ZERO,
                 service: topology.service.clone(),
                 policy: PolicyName::default(),
                 mode,

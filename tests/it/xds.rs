@@ -59,6 +59,19 @@ async fn follows_weights(protocol: Protocol) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_turns_away_what_it_is_told_to() {
+    let Some(mut site) = site(Protocol::Delta).await else { return };
+    site.publish(Push { turned_away: 25, weights: [51, 50], decision: 2, ..Push::first() });
+    assert_eq!(site.receipt(2).await, Outcome::Taken);
+    // The weights are others too: Envoy overlooks the part otherwise.
+    let turning = site.load(1_000).await;
+    assert!((180..320).contains(&turning.errors), "{turning:?}");
+    site.publish(Push { decision: 3, ..Push::first() });
+    assert_eq!(site.receipt(3).await, Outcome::Taken);
+    assert_eq!(site.load(400).await.errors, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_cluster_does_not_stay_warming_incrementally() {
     does_not_stay_warming(Protocol::Delta).await;
 }

@@ -27,6 +27,11 @@ use crate::validate::Fault;
 /// What proxies call the requests that Weir turns away, in statistics and load reports.
 const CATEGORY: &str = "weir";
 
+/// The part is told to half a per cent.
+const STEPS: u32 = 200;
+
+const MILLION: u32 = 1_000_000;
+
 /// The assignment, still without the name of a cluster. Refused if its endpoints are not those
 /// that are declared.
 pub(super) fn build(
@@ -36,29 +41,46 @@ pub(super) fn build(
     complete(realisation, declared)?;
     // A class without a member is no locality that a proxy could use.
     let groups = realisation.groups.iter().filter(|group| !group.members.is_empty());
-    let endpoints = groups.map(locality).collect::<Result<_, _>>()?;
-    let policy = (realisation.shed > Ratio::ZERO).then(|| turning_away(realisation.shed));
+    let mut endpoints = groups.map(locality).collect::<Result<Vec<_>, _>>()?;
+    let steps = steps(realisation.shed);
+    mark(&mut endpoints, steps);
+    let policy = (steps > 0).then(|| turning_away(steps));
     Ok(ClusterLoadAssignment { endpoints, policy, ..Default::default() })
 }
 
+/// The part to turn away in whole steps.
+fn steps(shed: Ratio) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between nothing and all of the steps"
+    )]
+    let whole = (f64::from(STEPS) * shed.value()).round() as u32;
+    whole
+}
+
 /// Envoy and gRPC refuse this part of the requests at once (Envoy with the response flag `DO`).
-fn turning_away(shed: Ratio) -> Policy {
+fn turning_away(steps: u32) -> Policy {
     let percent = FractionalPercent {
-        numerator: whole_millionths(shed),
+        numerator: steps * (MILLION / STEPS),
         denominator: DenominatorType::Million.into(),
     };
     let drop = DropOverload { category: CATEGORY.to_owned(), drop_percentage: Some(percent) };
     Policy { drop_overloads: vec![drop], ..Default::default() }
 }
 
-fn whole_millionths(part: Ratio) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between nothing and a million"
-    )]
-    let whole = (1e6 * part.value()).round() as u32;
-    whole
+/// Makes the part that is turned away show in the localities' weights, which stay what they are to
+/// one another: Envoy (1.40) takes over another part only together with another host or weight.
+/// Where weights are too large to grow, the part waits for the next change.
+fn mark(localities: &mut [LocalityLbEndpoints], steps: u32) {
+    let weights = || localities.iter().filter_map(|one| one.load_balancing_weight);
+    let sum: u64 = weights().map(|weight| u64::from(weight.value)).sum();
+    let factor = 1 + steps;
+    if sum * u64::from(factor) <= u64::from(u32::MAX) {
+        for weight in localities.iter_mut().filter_map(|one| one.load_balancing_weight.as_mut()) {
+            weight.value *= factor;
+        }
+    }
 }
 
 /// The answer for a service that has no endpoint.

@@ -110,6 +110,14 @@ fn what_is_turned_away_stands_in_the_assignment() {
     // Envoy takes one category, and no more.
     assert_eq!((drops.len(), drops[0].category.as_str()), (1, "weir"));
     assert_eq!((percent.numerator, percent.denominator), (125_000, 2));
+    // Envoy overlooks another part where no weight is another.
+    let weight = |shed: f64| {
+        let shed = Ratio::clamped(shed);
+        let turning = Realisation { shed, ..turning.clone() };
+        let built = assignment::build(&turning, topology.services.first()).unwrap();
+        built.endpoints[0].load_balancing_weight.unwrap().value
+    };
+    assert_eq!([weight(0.0), weight(0.005), weight(0.5)], [10, 20, 1_010]);
 }
 
 #[test]

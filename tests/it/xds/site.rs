@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::config::cluster::v3::cluster::LbPolicy;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress, address};
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::policy::DropOverload;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
 };
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{self as proto, UInt32Value};
 use serde_json::json;
 use tempfile::TempDir;
@@ -47,11 +50,14 @@ pub(super) struct Push {
     pub(super) weights: [u32; 2],
     pub(super) connect_timeout: Duration,
     pub(super) decision: u64,
+    /// Per cent of the requests to turn away.
+    pub(super) turned_away: u32,
 }
 
 impl Push {
     pub(super) fn first() -> Self {
-        Self { weights: [50, 50], connect_timeout: Duration::from_secs(1), decision: 1 }
+        let connect_timeout = Duration::from_secs(1);
+        Self { weights: [50, 50], connect_timeout, decision: 1, turned_away: 0 }
     }
 }
 
@@ -156,6 +162,16 @@ impl Site {
         let endpoints = ClusterLoadAssignment {
             cluster_name: CLUSTER.to_owned(),
             endpoints: vec![locality],
+            policy: (push.turned_away > 0).then(|| Policy {
+                drop_overloads: vec![DropOverload {
+                    category: "weir".to_owned(),
+                    drop_percentage: Some(FractionalPercent {
+                        numerator: push.turned_away,
+                        denominator: 0,
+                    }),
+                }],
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let mut snapshot = Snapshot::default();
