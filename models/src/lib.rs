@@ -6,6 +6,7 @@
 
 // In the order of the flow.
 pub mod reference;
+pub mod series;
 mod errors;
 mod tail;
 mod service_time;

@@ -44,6 +44,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Play scenarios on real Envoy processes: Weir and other balancers, one after another.
     Arena(Arena),
+    /// Measure the judges on labelled data.
+    #[command(subcommand)]
+    Evaluate(Evaluate),
     /// Check policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -233,6 +236,24 @@ fn factor(text: &str) -> Result<f64, String> {
 fn rival(name: &str) -> Result<Rival, String> {
     let names = || Rival::ALL.map(Rival::name).join(", ");
     Rival::named(name).ok_or_else(|| format!("nobody is called so; there are {}", names()))
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum Evaluate {
+    /// Anomalies in series of the Numenta Anomaly Benchmark, by its own scoring.
+    Nab(Labelled),
+}
+
+/// A folder of labelled data.
+#[derive(Args, Clone, Debug)]
+pub struct Labelled {
+    /// The folder, laid out as its source publishes it.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// How to print.

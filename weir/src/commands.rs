@@ -4,6 +4,7 @@ pub mod arena;
 pub mod config;
 pub mod demo;
 pub mod envoy;
+pub mod evaluate;
 pub mod policy;
 pub mod run;
 pub mod simulate;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
-use weir::commands::{self, arena, config, demo, envoy, policy, run, simulate};
+use weir::commands::{self, arena, config, demo, envoy, evaluate, policy, run, simulate};
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
 
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Demo(asked) => demo::run(asked),
         Command::Simulate(asked) => simulate::run(asked, colour),
         Command::Arena(asked) => arena::run(asked, colour),
+        Command::Evaluate(asked) => evaluate::run(asked, colour),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {
