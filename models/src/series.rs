@@ -5,7 +5,9 @@
 //! of alarms and not a number of somebody's units.
 
 pub mod alarm;
+pub mod forecast;
 pub mod novelty;
+pub mod period;
 pub mod rank;
 pub mod recent;
 pub mod season;

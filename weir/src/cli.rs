@@ -243,6 +243,8 @@ fn rival(name: &str) -> Result<Rival, String> {
 pub enum Evaluate {
     /// Anomalies in series of the Numenta Anomaly Benchmark, by its own scoring.
     Nab(Labelled),
+    /// Forecasts of periodic load: breaches of a line, and how long before they are foretold.
+    Forecast(Labelled),
 }
 
 /// A folder of labelled data.

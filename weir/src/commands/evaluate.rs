@@ -13,6 +13,7 @@ use super::{BAD_INPUT, OK};
 use crate::cli::{Evaluate, Output};
 
 mod folder;
+mod forecast;
 mod nab;
 mod series;
 
@@ -30,6 +31,7 @@ struct Report {
 pub fn run(asked: &Evaluate, colour: Colour) -> anyhow::Result<u8> {
     let (output, report) = match asked {
         Evaluate::Nab(asked) => (asked.output, nab::evaluate(&asked.folder)),
+        Evaluate::Forecast(asked) => (asked.output, forecast::evaluate(&asked.folder)),
     };
     match report {
         Ok(report) => {

@@ -70,14 +70,29 @@ impl Series {
         if problems.is_empty() { Ok(series) } else { Err(problems) }
     }
 
+    /// The usual time between two samples in seconds.
+    pub(super) fn step(&self) -> f64 {
+        let steps = self.times.windows(2).map(|pair| pair[1] - pair[0]);
+        let mut sorted: Vec<f64> = steps.filter(|step| *step > 0.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(1.0)
+    }
+
+    /// The slot of each sample in cycles of so many samples, by its time: a gap shifts nothing.
+    pub(super) fn slots(&self, period: usize) -> Vec<usize> {
+        let (first, step) = (self.times.first().copied().unwrap_or(0.0), self.step());
+        let slot = |time: f64| ((time - first) / step).round().rem_euclid(period as f64);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a remainder")]
+        let slots = self.times.iter().map(|time| slot(*time) as usize).collect();
+        slots
+    }
+
     /// How often time steps backwards or stands still, and how often a step is missing.
     pub(super) fn irregular(&self) -> (usize, usize) {
         let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
-        let mut sorted: Vec<f64> = steps().filter(|step| *step > 0.0).collect();
-        sorted.sort_by(f64::total_cmp);
-        let usual = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+        let usual = self.step();
         let backwards = steps().filter(|step| *step <= 0.0).count();
-        let gaps = steps().filter(|step| usual > 0.0 && *step > 1.5 * usual).count();
+        let gaps = steps().filter(|step| *step > 1.5 * usual).count();
         (backwards, gaps)
     }
 }
