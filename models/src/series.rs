@@ -5,6 +5,7 @@
 //! of alarms and not a number of somebody's units.
 
 pub mod alarm;
+pub mod baseline;
 pub mod forecast;
 pub mod novelty;
 pub mod period;

@@ -243,6 +243,10 @@ fn rival(name: &str) -> Result<Rival, String> {
 pub enum Evaluate {
     /// Anomalies in series of the Numenta Anomaly Benchmark, by its own scoring.
     Nab(Labelled),
+    /// Faults injected into pods, as the Nezha project publishes them.
+    Nezha(Labelled),
+    /// Issues injected into the PetShop application, as its data set publishes them.
+    Petshop(Labelled),
     /// Forecasts of periodic load: breaches of a line, and how long before they are foretold.
     Forecast(Labelled),
 }

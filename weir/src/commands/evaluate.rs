@@ -12,10 +12,14 @@ use weir_policies::problem::{Colour, Problem, render};
 use super::{BAD_INPUT, OK};
 use crate::cli::{Evaluate, Output};
 
+mod faults;
 mod folder;
 mod forecast;
 mod nab;
+mod nezha;
+mod petshop;
 mod series;
+mod signals;
 
 /// What an evaluation came to, for people and for programs.
 struct Report {
@@ -31,6 +35,8 @@ struct Report {
 pub fn run(asked: &Evaluate, colour: Colour) -> anyhow::Result<u8> {
     let (output, report) = match asked {
         Evaluate::Nab(asked) => (asked.output, nab::evaluate(&asked.folder)),
+        Evaluate::Petshop(asked) => (asked.output, petshop::evaluate(&asked.folder)),
+        Evaluate::Nezha(asked) => (asked.output, nezha::evaluate(&asked.folder)),
         Evaluate::Forecast(asked) => (asked.output, forecast::evaluate(&asked.folder)),
     };
     match report {

@@ -1,0 +1,69 @@
+//! Scores of many signals of one pod or node by their own baselines.
+
+use weir_models::series::baseline::Baseline;
+
+/// Samples for which a baseline stays frozen: faults in these data last three to ten.
+const FROZEN_MOST: u16 = 10;
+
+/// Kinds of score: the largest, the second and the third largest deviation of a sample. A fault
+/// shows in several signals, noise in one.
+const RANKED: usize = 3;
+
+/// How one signal strays: which way is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bad {
+    /// Either.
+    Both,
+    /// Above the usual.
+    High,
+    /// Below it.
+    Low,
+}
+
+/// One signal: its samples, NaN where there is none, and which way is bad.
+pub(super) type Signal = (Vec<f64>, Bad);
+
+/// Scores by the own baseline, one list per kind.
+pub(super) fn by_baseline(signals: &[Signal]) -> Vec<Vec<f64>> {
+    ranked(signals, |values| {
+        let mut baseline = Baseline::new(0.0, FROZEN_MOST);
+        let score = |value: &f64| baseline.see(*value).map_or(0.0, |found| found.score());
+        values.iter().map(score).collect()
+    })
+}
+
+/// Scores by the last value as forecast: the step in usual steps.
+pub(super) fn by_last(signals: &[Signal]) -> Vec<Vec<f64>> {
+    ranked(signals, |values| {
+        let mut last = f64::NAN;
+        let mut baseline = Baseline::new(0.0, FROZEN_MOST);
+        let score = |value: &f64| {
+            let step = value - last;
+            last = if value.is_finite() { *value } else { last };
+            baseline.see(step).map_or(0.0, |found| step / found.deviation)
+        };
+        values.iter().map(score).collect()
+    })
+}
+
+fn ranked(signals: &[Signal], scores: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<f64>> {
+    let each = signals.iter().map(|(values, bad)| {
+        let bad = |score: f64| match bad {
+            Bad::Both => score.abs(),
+            Bad::High => score,
+            Bad::Low => -score,
+        };
+        scores(values).into_iter().map(bad).collect::<Vec<f64>>()
+    });
+    let each: Vec<Vec<f64>> = each.collect();
+    let length = each.iter().map(Vec::len).max().unwrap_or(0);
+    let mut kinds = vec![vec![0.0; length]; RANKED.min(signals.len()).max(1)];
+    for at in 0..length {
+        let mut all: Vec<f64> = each.iter().map(|scores| scores[at]).collect();
+        all.sort_by(|a, b| b.total_cmp(a));
+        for (kind, score) in kinds.iter_mut().zip(all) {
+            kind[at] = score;
+        }
+    }
+    kinds
+}
