@@ -47,6 +47,8 @@ struct Tally {
     samples: usize,
     /// Tracks in which an alarm was raised outside of a fault.
     wrong: Vec<String>,
+    /// Draws that are pooled, where there are several.
+    draws: u64,
     /// Faults and hits by what the fault is.
     kinds: Vec<(String, usize, usize)>,
 }
@@ -105,6 +107,15 @@ impl Tally {
         let mut sorted = self.delays.clone();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).map_or(f64::NAN, |delay| *delay as f64)
+    }
+
+    fn draws(&self) -> f64 {
+        self.draws.max(1) as f64
+    }
+
+    /// Faults before which the alarm was on already, per draw.
+    fn stuck(&self) -> f64 {
+        self.stuck as f64 / self.draws()
     }
 
     fn on_ratio(&self) -> f64 {
@@ -166,6 +177,8 @@ fn unseeing(tracks: &[Track], ratio: f64) -> [Tally; 2] {
             clock.add(track, &on);
         }
     }
+    clock.draws = DRAWS;
+    chance.draws = DRAWS;
     [clock, chance]
 }
 
@@ -183,7 +196,7 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
             percent(tally.precision()),
             format!("{:.0}", tally.delay()),
             percent(tally.on_ratio()),
-            tally.stuck.to_string(),
+            format!("{:.1}", tally.stuck()),
         ]
     });
     let header = ["", "recall", "precision", "delay", "alarm on", "stuck"];
@@ -226,8 +239,8 @@ fn keys(tally: &Tally) -> Value {
         "f1": tally.f1(),
         "detection_delay_samples": (!tally.delays.is_empty()).then(|| tally.delay()),
         "alarm_on_ratio": tally.on_ratio(),
-        "stuck_alarms": tally.stuck,
-        "alarms_raised": tally.raised,
+        "stuck_alarms": tally.stuck(),
+        "alarms_raised": tally.raised as f64 / tally.draws(),
     })
 }
 

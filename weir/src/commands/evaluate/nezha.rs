@@ -14,7 +14,7 @@ use weir_policies::problem::{Code, Problem};
 use super::faults::{Track, report};
 use super::folder::{PROBLEMS_MAX, files, json, problem, problem_at};
 use super::series::seconds;
-use super::signals::{Bad, Signal, by_baseline, by_last};
+use super::signals::{Bad, Signal, by_baseline, by_factor, by_last};
 use super::{Found, Report};
 
 /// A fault is to be found within so many samples: they last about three, and a sample is a minute.
@@ -166,7 +166,8 @@ fn pod(path: &Path, defects: &mut Vec<String>) -> Found<Pod> {
         for ((values, _), column) in pod.signals.iter_mut().zip(&signals) {
             let value = field(*column).parse().ok().filter(|value: &f64| value.is_finite());
             odd.missing += usize::from(value.is_none());
-            values.push(value.unwrap_or(f64::NAN));
+            let thousands = if header[*column].ends_with("(s)") { 1_000.0 } else { 1.0 };
+            values.push(value.map_or(f64::NAN, |value| by_factor(thousands * value)));
         }
     }
     if problems.is_empty() && pod.times.is_empty() {

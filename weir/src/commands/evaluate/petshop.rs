@@ -15,7 +15,7 @@ use weir_policies::problem::Code;
 
 use super::faults::{Track, report};
 use super::folder::{files, json, problem, problem_at};
-use super::signals::{Bad, Signal, by_baseline, by_last};
+use super::signals::{Bad, Signal, by_baseline, by_factor, by_last, errors};
 use super::{Found, Report};
 
 /// Samples of the quiet time before an issue.
@@ -89,6 +89,7 @@ fn issues(
     let targets = files(scenario, "json")?;
     let targets = targets.iter().filter(|path| path.ends_with("target.json"));
     let (mut tracks, mut problems, mut entry) = (Vec::new(), Vec::new(), None);
+    let (mut missing, mut values) = (0, 0);
     for path in targets {
         let read = json::<Issue>(path, "an issue with target and root_cause")
             .and_then(|issue| Ok((issue, Metrics::read(&path.with_file_name("metrics.csv"))?)));
@@ -99,11 +100,9 @@ fn issues(
                 continue;
             }
         };
-        let missing = metrics.columns.values().flatten().filter(|value| value.is_nan()).count();
+        missing += metrics.columns.values().flatten().filter(|value| value.is_nan()).count();
+        values += metrics.columns.values().map(Vec::len).sum::<usize>();
         let name = path.parent().unwrap_or(path).strip_prefix(scenario).unwrap_or(path).display();
-        if missing > 0 {
-            defects.push(format!("{name}: {missing} values are missing; they are skipped"));
-        }
         let Some(first) = metrics.first(issue.target.timestamp) else {
             defects.push(format!("{name}: no sample covers the issue, so it is not counted"));
             continue;
@@ -112,6 +111,9 @@ fn issues(
         let all = joined(quiet, &metrics);
         ranks.extend(rank(&all, &issue.root_cause.node, BEFORE.min(quiet.times.len()) + first));
         tracks.push(track(&all, &issue, first, quiet, name.to_string()));
+    }
+    if missing > 0 {
+        defects.push(format!("{missing} of {values} values of issues are missing; skipped"));
     }
     if problems.is_empty() && tracks.is_empty() {
         let mend = "name a folder with issue_N folders of metrics.csv and target.json";
@@ -183,16 +185,20 @@ impl Metrics {
 
     /// The signals of a node that say whether it is well: how fast, and how many succeed.
     fn of(&self, node: &str) -> Vec<Signal> {
-        let wanted = |metric: &str, statistic: &str| match (metric, statistic) {
-            ("latency", "Average" | "p50" | "p90") => Some(Bad::High),
-            ("availability", "Average") => Some(Bad::Low),
-            _ => None,
+        let column = |metric: &str, statistic: &str| {
+            let key = (node.to_owned(), metric.to_owned(), statistic.to_owned());
+            self.columns.get(&key)
         };
-        let own = self.columns.iter().filter(|((name, _, _), _)| name == node);
-        own.filter_map(|((_, metric, statistic), values)| {
-            Some((values.clone(), wanted(metric, statistic)?))
-        })
-        .collect()
+        let latencies = ["Average", "p50", "p90"].into_iter().filter_map(|statistic| {
+            let values = column("latency", statistic)?.iter();
+            Some((values.map(|seconds| by_factor(1_000.0 * seconds)).collect(), Bad::High))
+        });
+        let failing = column("availability", "Average").zip(column("requests", "Sum"));
+        let failing = failing.map(|(succeeded, requests)| {
+            let both = succeeded.iter().zip(requests);
+            (both.map(|(succeeded, requests)| errors(*succeeded, *requests)).collect(), Bad::High)
+        });
+        latencies.chain(failing).collect()
     }
 
     fn read(path: &Path) -> Found<Self> {

@@ -5,8 +5,9 @@ use weir_models::series::baseline::Baseline;
 /// Samples for which a baseline stays frozen: faults in these data last three to ten.
 const FROZEN_MOST: u16 = 10;
 
-/// Kinds of score: the largest, the second and the third largest deviation of a sample. A fault
-/// shows in several signals, noise in one.
+/// Kinds of score: the largest, the second and the third largest deviation of a sample, each also
+/// as the lesser of two samples in a row. A fault shows in several signals and lasts; noise does
+/// neither.
 const RANKED: usize = 3;
 
 /// How one signal strays: which way is bad.
@@ -16,8 +17,6 @@ pub(super) enum Bad {
     Both,
     /// Above the usual.
     High,
-    /// Below it.
-    Low,
 }
 
 /// One signal: its samples, NaN where there is none, and which way is bad.
@@ -51,7 +50,6 @@ fn ranked(signals: &[Signal], scores: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<f6
         let bad = |score: f64| match bad {
             Bad::Both => score.abs(),
             Bad::High => score,
-            Bad::Low => -score,
         };
         scores(values).into_iter().map(bad).collect::<Vec<f64>>()
     });
@@ -65,5 +63,24 @@ fn ranked(signals: &[Signal], scores: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<f6
             kind[at] = score;
         }
     }
+    let lasting = kinds.iter().map(|scores| {
+        let pairs = scores.windows(2).map(|pair| pair[0].min(pair[1]));
+        std::iter::once(0.0).chain(pairs).take(scores.len()).collect()
+    });
+    let lasting: Vec<Vec<f64>> = lasting.collect();
+    kinds.extend(lasting);
     kinds
+}
+
+/// What grows by factors, on a scale where it grows by steps: latency in ms, bytes, percent.
+pub(super) fn by_factor(value: f64) -> f64 {
+    value.max(0.0).ln_1p()
+}
+
+/// The logit of an error ratio, from the percentage that succeeded of so many requests. The half
+/// error that is added keeps a single one of few requests from being far off.
+pub(super) fn errors(succeeded: f64, requests: f64) -> f64 {
+    let failed = (1.0 - succeeded / 100.0).clamp(0.0, 1.0) * requests;
+    let ratio = (failed + 0.5) / (requests + 1.0);
+    (ratio / (1.0 - ratio)).ln()
 }
