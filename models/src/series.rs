@@ -6,8 +6,10 @@
 
 pub mod alarm;
 pub mod baseline;
+pub mod change;
 pub mod forecast;
 pub mod novelty;
+pub mod peers;
 pub mod period;
 pub mod rank;
 pub mod recent;

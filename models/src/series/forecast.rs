@@ -176,7 +176,7 @@ mod tests {
     fn a_wavering_forecast_is_one_warning() {
         let mut warning = Warning::default();
         assert!((0..100).all(|at| warning.see(at % 5 == 0)));
-        assert_eq!((0..100).filter(|_| warning.see(false)).count(), 8);
+        assert_eq!((0..100).filter(|_| warning.see(false)).count(), 5, "four of ten had passed");
     }
 
     proptest! {
