@@ -5,6 +5,7 @@ mod arena;
 mod bootstrap;
 mod config;
 mod disk;
+mod evaluate;
 mod policy;
 mod simulate;
 mod start;
