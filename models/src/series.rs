@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod baseline;
 pub mod change;
 pub mod forecast;
+pub mod joint;
 pub mod novelty;
 pub mod peers;
 pub mod period;

@@ -87,21 +87,32 @@ impl Forecast {
 
     /// What is expected after so many samples.
     pub fn after(&self, steps: usize) -> Option<f64> {
-        self.last?;
         let kept = |part: f64| libm::pow(part, steps as f64);
-        let Some(usual) = self.season.usual(self.slot + steps) else {
-            let damped = TREND_KEPT * (1.0 - kept(TREND_KEPT)) / (1.0 - TREND_KEPT);
-            return Some(self.level + damped * self.trend);
-        };
-        Some(usual + self.lasting + kept(PASSING_KEPT) * (self.away - self.lasting))
+        let trend = TREND_KEPT * (1.0 - kept(TREND_KEPT)) / (1.0 - TREND_KEPT);
+        self.expected(steps, kept(PASSING_KEPT), trend)
     }
 
     /// When a line will first be passed, within so many samples.
     pub fn breach(&self, line: f64, within: usize) -> Option<Breach> {
+        // Powers step by step: ninety calls of pow would cost twenty times as much.
+        let (mut passing, mut kept, mut trend) = (1.0, 1.0, 0.0);
         (1..=within).find_map(|steps| {
-            let expected = self.after(steps)?;
+            passing *= PASSING_KEPT;
+            kept *= TREND_KEPT;
+            trend += kept;
+            let expected = self.expected(steps, passing, trend)?;
             (expected > line).then_some(Breach { steps, expected, line })
         })
+    }
+
+    /// After so many samples, with what is then left of a passing distance and the steps of the
+    /// trend until then.
+    fn expected(&self, steps: usize, passing: f64, trend: f64) -> Option<f64> {
+        self.last?;
+        let Some(usual) = self.season.usual(self.slot + steps) else {
+            return Some(self.level + trend * self.trend);
+        };
+        Some(usual + self.lasting + passing * (self.away - self.lasting))
     }
 }
 
