@@ -13,6 +13,7 @@ pub mod state;
 pub mod history;
 pub mod model;
 pub mod assessment;
+pub mod comparison;
 pub mod plan;
 pub mod guard;
 pub mod realise;
