@@ -3,6 +3,7 @@
 
 mod arena;
 mod bootstrap;
+mod canary;
 mod config;
 mod disk;
 mod evaluate;

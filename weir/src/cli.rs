@@ -249,6 +249,15 @@ pub enum Evaluate {
     Petshop(Labelled),
     /// Forecasts of periodic load: breaches of a line, and how long before they are foretold.
     Forecast(Labelled),
+    /// Whether a new version is worse than the one in use, on simulated and on recorded pairs.
+    Canary {
+        /// A folder of recorded pairs; simulations alone if left out.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// How to print the result.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
 }
 
 /// A folder of labelled data.

@@ -12,6 +12,7 @@ use weir_policies::problem::{Colour, Problem, render};
 use super::{BAD_INPUT, OK};
 use crate::cli::{Evaluate, Output};
 
+mod canary;
 mod faults;
 mod folder;
 mod forecast;
@@ -38,6 +39,7 @@ pub fn run(asked: &Evaluate, colour: Colour) -> anyhow::Result<u8> {
         Evaluate::Petshop(asked) => (asked.output, petshop::evaluate(&asked.folder)),
         Evaluate::Nezha(asked) => (asked.output, nezha::evaluate(&asked.folder)),
         Evaluate::Forecast(asked) => (asked.output, forecast::evaluate(&asked.folder)),
+        Evaluate::Canary { folder, output } => (*output, canary::evaluate(folder.as_deref())),
     };
     match report {
         Ok(report) => {
