@@ -76,7 +76,7 @@ fn mark(localities: &mut [LocalityLbEndpoints], steps: u32) {
     let weights = || localities.iter().filter_map(|one| one.load_balancing_weight);
     let sum: u64 = weights().map(|weight| u64::from(weight.value)).sum();
     let factor = 1 + steps;
-    if sum * u64::from(factor) <= u64::from(u32::MAX) {
+    if u32::try_from(sum * u64::from(factor)).is_ok() {
         for weight in localities.iter_mut().filter_map(|one| one.load_balancing_weight.as_mut()) {
             weight.value *= factor;
         }
