@@ -35,6 +35,21 @@ impl Side {
         self.errors += other.errors;
         self.latency.add(&other.latency);
     }
+
+    /// A part of its requests, the same as the whole but for their number.
+    #[must_use]
+    pub fn part(&self, part: f64) -> Self {
+        let latency = &self.latency;
+        Self {
+            requests: self.requests * part,
+            errors: self.errors * part,
+            latency: Latency {
+                count: latency.count * part,
+                sum_ms: latency.sum_ms * part,
+                buckets: latency.buckets.iter().map(|&(at, count)| (at, count * part)).collect(),
+            },
+        }
+    }
 }
 
 /// What a new version has to reach.

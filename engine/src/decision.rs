@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::goal::Mode;
 use crate::names::{Address, ClusterName, Locality, Node, PolicyName, ServiceId};
+use crate::rollout::RolloutDecision;
 use crate::topology::ServiceTopology;
 use crate::units::{Millis, Moment, PerSecond, Ratio};
 
@@ -27,6 +28,8 @@ pub struct Decision {
     pub at: Moment,
     /// One per service, in ascending order of id. Shared with the state, which remembers the last.
     pub services: Vec<Arc<ServiceDecision>>,
+    /// New versions that take over, in ascending order of the service that clients call.
+    pub rollouts: Vec<Arc<RolloutDecision>>,
     /// Access log sampling per node.
     pub sampling: Vec<Sampling>,
 }

@@ -14,6 +14,8 @@ use crate::units::{Millis, Ratio};
 pub struct Goals {
     /// One goal per governed service.
     pub services: Vec<Goal>,
+    /// New versions that shall take over, in ascending order of service, each service once.
+    pub rollouts: Vec<Rollout>,
 }
 
 impl Goals {
@@ -45,6 +47,47 @@ pub struct Goal {
     pub ejection: EjectionLimits,
     /// What holds whatever the model says.
     pub guardrails: Guardrails,
+}
+
+/// How a new version shall take over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The service that clients call.
+    pub service: ServiceId,
+    /// The policy it comes from.
+    pub policy: PolicyName,
+    /// How far Weir may go.
+    pub mode: Mode,
+    /// Hold everything as it stands.
+    pub suspended: bool,
+    /// The version in use.
+    pub stable: ServiceId,
+    /// The new version.
+    pub canary: ServiceId,
+    /// The new version's parts of the requests, rising.
+    pub steps: Vec<Ratio>,
+    /// Failed evaluations at which it is given up; none counts as one.
+    pub failures_max: u32,
+    /// The longest time for all steps.
+    pub deadline: Duration,
+    /// What to do when it is given up.
+    pub on_failure: OnFailure,
+    /// What users of the service are promised.
+    pub objectives: Vec<Objective>,
+    /// Requests at each version below which nothing is decided.
+    pub min_samples: u64,
+    /// Evidence older than this is no evidence; none: 15 s.
+    pub stale_after: Option<Duration>,
+}
+
+/// What to do with a version that is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// Go back to the version in use.
+    #[default]
+    Rollback,
+    /// Stay where it is and wait for a person.
+    Pause,
 }
 
 /// How far Weir may go.

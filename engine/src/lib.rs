@@ -17,6 +17,7 @@ pub mod comparison;
 pub mod plan;
 pub mod guard;
 pub mod realise;
+pub mod rollout;
 pub mod decision;
 pub mod sampling;
 // What steers it, and what it is measured in.
@@ -51,13 +52,11 @@ pub fn decide<M: Model>(
     let at = state.at;
     let mesh = &mut state.mesh;
     let services = state.services.iter_mut();
-    let services = services.map(|service| decide_service(service, mesh, step, model));
-    Decision {
-        sequence: state.sequence,
-        at,
-        services: services.collect(),
-        sampling: state.sampling.rates(),
-    }
+    let services: Vec<_> =
+        services.map(|service| decide_service(service, mesh, step, model)).collect();
+    let given = rollout::Given { at, elapsed, observation, services: &services };
+    let rollouts = rollout::decide(&mut state.rollouts, &state.goals, &given, model);
+    Decision { sequence: state.sequence, at, services, rollouts, sampling: state.sampling.rates() }
 }
 
 /// What all services of a step share.

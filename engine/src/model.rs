@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::Assessment;
+use crate::comparison::{Bar, Look, Verdict};
 use crate::decision::EndpointState;
 use crate::goal::Goal;
 use crate::history::History;
@@ -31,6 +32,12 @@ pub trait Model {
 
     /// Wishes shares, from a judgement.
     fn share(&self, view: &View<'_>, assessment: &Assessment, memory: &mut Self::Memory) -> Plan;
+
+    /// Judges a new version by one look more. The memory is the comparison's own, of no service;
+    /// a fresh one forgets the looks before. A model that cannot judge proves nothing.
+    fn compare(&self, _look: &Look, _bar: &Bar, _memory: &mut Self::Memory) -> Verdict {
+        Verdict::default()
+    }
 }
 
 /// All that a model may look at.

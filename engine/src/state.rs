@@ -15,7 +15,7 @@ use crate::names::ServiceId;
 use crate::observation::{Observation, ServiceTraffic};
 use crate::topology::{ServiceTopology, Topology};
 use crate::units::{Moment, Ratio};
-use crate::{guard, realise, sampling};
+use crate::{guard, realise, rollout, sampling};
 
 /// A longer time between two steps is a pause, not a tick (which is a minute at most): Weir was not
 /// running, or the machine slept.
@@ -32,6 +32,8 @@ pub struct State<M> {
     pub goals: Goals,
     /// One per service, in ascending order of id.
     pub services: Vec<ServiceState<M>>,
+    /// New versions that take over, in ascending order of the service that clients call.
+    pub rollouts: Vec<rollout::Progress<M>>,
     /// What the guard remembers of the mesh.
     pub mesh: guard::Mesh,
     /// Access log sampling.

@@ -128,7 +128,8 @@ fn observation(step: u64, drawn: &Drawn, last: &Decision) -> Observation {
     Observation {
         at: Moment::from_millis(1_000_000 + 1_000 * step),
         topology: first.then(topology),
-        goals: first.then(|| Goals { services: (0..SERVICES).map(goal).collect() }),
+        goals: first
+            .then(|| Goals { services: (0..SERVICES).map(goal).collect(), ..Goals::default() }),
         traffic: (0..SERVICES)
             .map(|service| ServiceTraffic {
                 service: id(service),

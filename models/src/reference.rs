@@ -9,11 +9,13 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_engine::assessment::Assessment;
+use weir_engine::comparison::{Bar, Look, Verdict};
 use weir_engine::history::remapped;
 use weir_engine::model::{Model, View};
 use weir_engine::plan::Plan;
 use weir_engine::units::Moment;
 
+use crate::canary::Evidence;
 use crate::concurrency::{Knee, Peers};
 use crate::errors::Counts;
 use crate::imbalance::Difference;
@@ -89,6 +91,8 @@ pub struct Memory {
     busy: Peers,
     /// How much longer than the quick ones requests take in the mean, as a logarithm.
     shape: Option<f64>,
+    /// What is known of a new version: in memories of comparisons only.
+    compared: Evidence,
 }
 
 /// What is remembered of one endpoint.
@@ -141,6 +145,11 @@ impl Model for Reference {
     fn share(&self, view: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {
         memory.endpoints.resize_with(view.topology.endpoints.len(), Endpoint::default);
         share::share(view, assessment, memory)
+    }
+
+    fn compare(&self, look: &Look, bar: &Bar, memory: &mut Memory) -> Verdict {
+        memory.compared.absorb(look, bar);
+        memory.compared.judge(bar)
     }
 }
 

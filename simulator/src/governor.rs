@@ -30,7 +30,7 @@ impl<M: Model> Governor<M> {
             model,
             state: State::default(),
             topology: Topology::default(),
-            goals: Some(Goals { services: vec![goal] }),
+            goals: Some(Goals { services: vec![goal], ..Goals::default() }),
             last: None,
         }
     }

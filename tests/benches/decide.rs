@@ -158,7 +158,7 @@ fn goals(services: usize) -> Goals {
         ],
         ..Goal::of_unclaimed(service(number))
     };
-    Goals { services: (0..services).map(goal).collect() }
+    Goals { services: (0..services).map(goal).collect(), ..Goals::default() }
 }
 
 impl Mesh {

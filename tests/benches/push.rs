@@ -167,7 +167,7 @@ impl Plan {
             sequence: self.sequence,
             at: Moment::from_millis(1_700_000_000_000),
             services: vec![Arc::new(service)],
-            sampling: vec![],
+            ..Decision::default()
         }
     }
 

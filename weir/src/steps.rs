@@ -157,6 +157,7 @@ impl Steps {
             sequence: self.state.sequence,
             at: self.state.at,
             services: decided,
+            rollouts: self.state.rollouts.iter().filter_map(|one| one.last.clone()).collect(),
             sampling: self.state.sampling.rates(),
         };
         tracing::info!(sequence = decision.sequence, "serving the last good state");
@@ -401,10 +402,8 @@ impl Steps {
     /// lack the endpoints of a service, and the next life would serve it like that.
     fn save(&mut self, at: Moment, changed: bool) {
         let Some(last_good) = &self.outputs.last_good else { return };
-        if !*self.outputs.serving.borrow() {
-            return;
-        }
-        if !changed && at.since(self.saved) < SAVE_EVERY {
+        let due = changed || at.since(self.saved) >= SAVE_EVERY;
+        if !due || !*self.outputs.serving.borrow() {
             return;
         }
         self.saved = at;

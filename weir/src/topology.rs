@@ -110,6 +110,7 @@ pub fn only_served(
             services,
             sequence: decision.sequence,
             at: decision.at,
+            rollouts: decision.rollouts.clone(),
             sampling: decision.sampling.clone(),
         },
         Topology { services: declared },

@@ -38,7 +38,7 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
 fn record(board: &Board, sequence: u64, service: ServiceDecision, observation: &Observation) {
     let at = Moment::from_millis(sequence * 1_000);
     let services = vec![Arc::new(service)];
-    let decision = Decision { sequence, at, services, sampling: Vec::new() };
+    let decision = Decision { sequence, at, services, ..Decision::default() };
     board.record(&Step {
         decision: &decision,
         observation,

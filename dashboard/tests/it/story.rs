@@ -85,7 +85,7 @@ impl Story {
             board: Arc::new(Board::new(START)),
             step: 0,
             topology: Topology { services: casts.iter().map(topology).collect() },
-            goals: Goals { services: casts.iter().map(goal).collect() },
+            goals: Goals { services: casts.iter().map(goal).collect(), ..Goals::default() },
             casts,
         }
     }
@@ -124,7 +124,7 @@ impl Story {
                 .iter()
                 .map(|cast| Arc::new(decide_service_at(cast, self.step)))
                 .collect(),
-            sampling: Vec::new(),
+            ..Decision::default()
         }
     }
 

@@ -176,7 +176,8 @@ impl Mesh {
         Observation {
             at: self.at,
             topology: changed(old_services != services).then_some(Topology { services }),
-            goals: changed(old_goals != goals).then_some(Goals { services: goals }),
+            goals: changed(old_goals != goals)
+                .then_some(Goals { services: goals, ..Goals::default() }),
             traffic,
             ..Observation::default()
         }

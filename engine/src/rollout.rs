@@ -1,0 +1,487 @@
+//! How a new version takes over: step by step, as far as it is proven, and back when it is not.
+//!
+//! The model judges; here stands only what follows. A step ends when the model lets the new
+//! version pass, is given up when it has failed as often as the policy allows, and otherwise waits
+//! for evidence. Traffic goes back no faster than the version in use can take it. Once the new
+//! version has taken over, it is judged for a while against what the old one did, which stays
+//! warm. Without telemetry everything stays as it is, and that time does not count.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::comparison::{Bar, Finding, Look, Side, Verdict};
+use crate::decision::{EndpointState, ServiceDecision};
+use crate::goal::{Goals, Indicator, Mode, OnFailure, Rollout};
+use crate::model::Model;
+use crate::names::{PolicyName, ServiceId};
+use crate::observation::{Observation, ServiceTraffic};
+use crate::units::{Moment, Ratio};
+
+mod share;
+mod words;
+
+/// At most so many rollouts are remembered: as many as services that nobody configured.
+const ROLLOUTS_MAX: usize = 1_000;
+
+/// A look is at least so long and of at least so many requests at each version, or else a minute:
+/// shorter ones would take one burst for many.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_REQUESTS: f64 = 50.0;
+const LOOK_LONGEST: Duration = Duration::from_secs(60);
+
+/// How long a version that has taken over is still judged, and in how many parts what the old one
+/// did is held against it.
+const WATCH: Duration = Duration::from_secs(600);
+const WATCH_LOOKS: f64 = 60.0;
+
+/// Evidence older than this is silence, where the policy names nothing else.
+const STALE_AFTER: Duration = Duration::from_secs(15);
+
+/// The chance of giving up a version that is no worse: over the whole rollout, and over its steps
+/// together, as much again.
+const ALPHA: f64 = 0.025;
+
+/// Without an objective for availability so many requests may fail.
+const ERRORS_ALLOWED: f64 = 0.01;
+
+/// What is decided for one rollout. A level, as all of a decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutDecision {
+    /// The service that clients call.
+    pub service: ServiceId,
+    /// The policy that wants it.
+    pub policy: PolicyName,
+    /// Whether it is acted on.
+    pub mode: Mode,
+    /// The version in use.
+    pub stable: ServiceId,
+    /// The new version.
+    pub canary: ServiceId,
+    /// The new version's part of the requests; the version in use gets the others.
+    pub weight: Ratio,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The parts that it goes through.
+    pub steps: Vec<Ratio>,
+    /// Evaluations that failed.
+    pub failures: u32,
+    /// What the evidence says.
+    pub verdict: Verdict,
+    /// Why the weight is what it is.
+    pub reason: Reason,
+}
+
+/// How far a rollout has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// At one of its steps, counted from 0.
+    Stepping {
+        /// Which.
+        step: u32,
+    },
+    /// The new version has taken over and is still watched.
+    Watching,
+    /// It has taken over.
+    Done,
+    /// It was given up; its traffic goes back, or has gone.
+    #[default]
+    GivenUp,
+    /// It was given up, and waits for a person where it is.
+    Paused,
+}
+
+/// Why a rollout's weight is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reason {
+    /// Nothing is acted on in this mode.
+    Observing,
+    /// The policy is suspended, or gone: everything stays.
+    Suspended,
+    /// The journal cannot be written.
+    Unrecorded,
+    /// No telemetry.
+    Silent {
+        /// For how long.
+        age: Duration,
+    },
+    /// A version has no endpoint that takes traffic.
+    NoEndpoint {
+        /// Whether it is the new one.
+        canary: bool,
+    },
+    /// Traffic moves to the step, no faster than there is capacity for it.
+    Moving {
+        /// Where to.
+        to: Ratio,
+    },
+    /// Neither better nor worse is proven.
+    Gathering,
+    /// It failed, but not yet as often as the policy allows.
+    Failing {
+        /// So often.
+        failures: u32,
+        /// Given up at so many.
+        limit: u32,
+    },
+    /// It was worse.
+    Worse,
+    /// It was not proven in time.
+    Late {
+        /// The time that it had.
+        deadline: Duration,
+    },
+    /// It has taken over and is watched.
+    Watched {
+        /// For so long still.
+        left: Duration,
+    },
+    /// It has taken over.
+    TakenOver,
+}
+
+/// What is remembered of a rollout. `M` is the model's memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress<M> {
+    goal: Rollout,
+    phase: Phase,
+    weight: Ratio,
+    failures: u32,
+    verdict: Verdict,
+    /// Why it was given up.
+    cause: Option<Reason>,
+    /// The time spent with telemetry: of all steps, and since the takeover.
+    spent: Duration,
+    watched: Duration,
+    /// When either version was last seen.
+    fresh: Moment,
+    /// The look that is being gathered, and since when.
+    look: Look,
+    looking: Duration,
+    /// What the version in use did during the steps.
+    past: Side,
+    /// The model's memories: of all steps, and of this one.
+    whole: M,
+    step: M,
+    /// The last decision.
+    pub last: Option<Arc<RolloutDecision>>,
+}
+
+/// What a step of Weir brings.
+pub(crate) struct Given<'a> {
+    /// Now.
+    pub(crate) at: Moment,
+    /// Since the last step.
+    pub(crate) elapsed: Duration,
+    /// What was seen.
+    pub(crate) observation: &'a Observation,
+    /// What is decided for the services themselves.
+    pub(crate) services: &'a [Arc<ServiceDecision>],
+}
+
+/// Takes all rollouts one step on.
+pub(crate) fn decide<M: Model>(
+    progress: &mut Vec<Progress<M::Memory>>,
+    goals: &Goals,
+    given: &Given<'_>,
+    model: &M,
+) -> Vec<Arc<RolloutDecision>> {
+    follow(progress, goals, given.at);
+    progress
+        .iter_mut()
+        .map(|one| {
+            let wanted = goals.rollouts.iter().any(|goal| goal.service == one.goal.service);
+            let decided = Arc::new(one.decide(wanted, given, model));
+            one.last = Some(Arc::clone(&decided));
+            decided
+        })
+        .collect()
+}
+
+/// Begins what is new and begins anew what leads to another version. What nobody wants any more
+/// stays as it is: its route is in use.
+fn follow<M: Default>(progress: &mut Vec<Progress<M>>, goals: &Goals, at: Moment) {
+    for goal in &goals.rollouts {
+        let room = progress.len() < ROLLOUTS_MAX;
+        match progress.iter_mut().find(|one| one.goal.service == goal.service) {
+            Some(one) if one.goal.stable == goal.stable && one.goal.canary == goal.canary => {
+                if one.goal.steps != goal.steps
+                    && let Phase::Stepping { .. } = one.phase
+                {
+                    one.phase = one.step_of(goal);
+                }
+                one.goal = goal.clone();
+            }
+            Some(one) => *one = Progress::new(goal.clone(), at),
+            None if room => progress.push(Progress::new(goal.clone(), at)),
+            None => {}
+        }
+    }
+    progress.sort_by(|a, b| a.goal.service.cmp(&b.goal.service));
+}
+
+impl<M: Default> Progress<M> {
+    fn new(goal: Rollout, at: Moment) -> Self {
+        Self {
+            goal,
+            phase: Phase::Stepping { step: 0 },
+            weight: Ratio::ZERO,
+            failures: 0,
+            verdict: Verdict::default(),
+            cause: None,
+            spent: Duration::ZERO,
+            watched: Duration::ZERO,
+            fresh: at,
+            look: Look::default(),
+            looking: Duration::ZERO,
+            past: Side::default(),
+            whole: M::default(),
+            step: M::default(),
+            last: None,
+        }
+    }
+
+    /// The step of other steps that this weight has not passed yet.
+    fn step_of(&self, goal: &Rollout) -> Phase {
+        let at = goal.steps.iter().position(|step| *step >= self.weight);
+        let at = at.unwrap_or(goal.steps.len().saturating_sub(1));
+        Phase::Stepping { step: u32::try_from(at).unwrap_or(u32::MAX) }
+    }
+
+    /// The part that this phase leads to.
+    fn target(&self) -> Ratio {
+        match self.phase {
+            Phase::Stepping { step } => {
+                self.goal.steps.get(step as usize).copied().unwrap_or(Ratio::ZERO)
+            }
+            Phase::Watching | Phase::Done => Ratio::ONE,
+            Phase::GivenUp => Ratio::ZERO,
+            Phase::Paused => self.weight,
+        }
+    }
+
+    fn decide<D: Model<Memory = M>>(
+        &mut self,
+        wanted: bool,
+        given: &Given<'_>,
+        model: &D,
+    ) -> RolloutDecision {
+        let seen = self.see(given);
+        let versions = share::Versions::of(&self.goal, given.services);
+        let held = self.held(wanted, given);
+        let reason = held.unwrap_or_else(|| {
+            if seen {
+                self.judge(model);
+            }
+            self.move_on(&versions, given)
+        });
+        RolloutDecision {
+            service: self.goal.service.clone(),
+            policy: self.goal.policy.clone(),
+            mode: self.goal.mode,
+            stable: self.goal.stable.clone(),
+            canary: self.goal.canary.clone(),
+            weight: self.weight,
+            phase: self.phase,
+            steps: self.goal.steps.clone(),
+            failures: self.failures,
+            verdict: self.verdict.clone(),
+            reason,
+        }
+    }
+
+    /// Why everything stays as it is, if it does.
+    fn held(&self, wanted: bool, given: &Given<'_>) -> Option<Reason> {
+        let age = given.at.since(self.fresh);
+        if self.goal.mode != Mode::Enforce {
+            Some(Reason::Observing)
+        } else if self.goal.suspended || !wanted {
+            Some(Reason::Suspended)
+        } else if given.observation.unrecorded {
+            Some(Reason::Unrecorded)
+        } else if age > self.goal.stale_after.unwrap_or(STALE_AFTER) {
+            Some(Reason::Silent { age })
+        } else {
+            None
+        }
+    }
+
+    /// Gathers what was seen of both versions; whether anything was.
+    fn see(&mut self, given: &Given<'_>) -> bool {
+        let canary = side(given.observation, &self.goal.canary);
+        let stable = side(given.observation, &self.goal.stable);
+        let seen = canary.is_some() || stable.is_some();
+        if seen {
+            self.fresh = given.at;
+            self.looking = self.looking.saturating_add(given.elapsed);
+            self.look.canary.add(&canary.unwrap_or_default());
+            self.look.stable.add(&stable.unwrap_or_default());
+            match self.phase {
+                Phase::Stepping { .. } => self.spent = self.spent.saturating_add(given.elapsed),
+                Phase::Watching => self.watched = self.watched.saturating_add(given.elapsed),
+                Phase::Done | Phase::GivenUp | Phase::Paused => {}
+            }
+        }
+        seen
+    }
+
+    /// Has a full look judged, and draws the conclusion.
+    fn judge<D: Model<Memory = M>>(&mut self, model: &D) {
+        let judged = matches!(self.phase, Phase::Stepping { .. } | Phase::Watching);
+        if !judged {
+            self.look = Look::default();
+            return;
+        }
+        if self.phase == Phase::Watching {
+            // What is left of the old version's traffic says less than all that it had.
+            self.look.stable = self.past.part(1.0 / WATCH_LOOKS);
+        }
+        if !self.is_full() {
+            return;
+        }
+        let look = core::mem::take(&mut self.look);
+        self.looking = Duration::ZERO;
+        if matches!(self.phase, Phase::Stepping { .. }) {
+            self.past.add(&look.stable);
+        }
+        let whole = model.compare(&look, &self.bar(ALPHA), &mut self.whole);
+        let steps = self.goal.steps.len() as f64 + 1.0;
+        let step = model.compare(&look, &self.bar(ALPHA / steps), &mut self.step);
+        self.verdict = if whole.finding == Finding::Fail { whole } else { step };
+        self.conclude();
+    }
+
+    fn is_full(&self) -> bool {
+        let requests = self.look.canary.requests.min(self.look.stable.requests);
+        let long = self.looking >= LOOK && requests >= LOOK_REQUESTS;
+        long || self.looking >= LOOK_LONGEST && requests > 0.0
+    }
+
+    fn conclude(&mut self) {
+        match self.verdict.finding {
+            Finding::Fail => {
+                self.failures += 1;
+                if self.failures >= self.goal.failures_max.max(1) {
+                    self.give_up(Reason::Worse);
+                }
+            }
+            Finding::Pass => {
+                if let Phase::Stepping { step } = self.phase
+                    && self.weight >= self.target()
+                {
+                    self.pass(step);
+                }
+            }
+            Finding::Inconclusive => {}
+        }
+    }
+
+    fn pass(&mut self, step: u32) {
+        let last = step as usize + 1 >= self.goal.steps.len();
+        self.phase = if last { Phase::Watching } else { Phase::Stepping { step: step + 1 } };
+        self.step = M::default();
+        if last {
+            self.whole = M::default();
+        }
+    }
+
+    fn give_up(&mut self, cause: Reason) {
+        self.cause = Some(cause);
+        self.phase = match self.goal.on_failure {
+            OnFailure::Rollback => Phase::GivenUp,
+            OnFailure::Pause => Phase::Paused,
+        };
+    }
+
+    /// What the new version has to reach, for the share that it gets next.
+    fn bar(&self, alpha: f64) -> Bar {
+        let next = match self.phase {
+            Phase::Stepping { step } => self.goal.steps.get(step as usize + 1).copied(),
+            Phase::Watching | Phase::Done | Phase::GivenUp | Phase::Paused => None,
+        };
+        let objectives = self.goal.objectives.iter();
+        let missed = |target: Ratio| Ratio::clamped(1.0 - target.value());
+        let available = objectives.clone().find(|o| o.indicator == Indicator::Availability);
+        let slow = objectives.clone().find_map(|objective| match objective.indicator {
+            Indicator::Latency { threshold } => Some((threshold, missed(objective.target))),
+            Indicator::Availability | Indicator::Prometheus { .. } => None,
+        });
+        Bar {
+            alpha: Ratio::clamped(alpha),
+            requests_min: self.goal.min_samples,
+            errors_allowed: available
+                .map_or(Ratio::clamped(ERRORS_ALLOWED), |objective| missed(objective.target)),
+            slow_allowed: slow,
+            exposure: next.unwrap_or(Ratio::ONE),
+        }
+    }
+
+    /// Moves the weight as far as it may go at once, and says why it is what it is.
+    fn move_on(&mut self, versions: &share::Versions, given: &Given<'_>) -> Reason {
+        if matches!(self.phase, Phase::Stepping { .. }) && self.spent >= self.goal.deadline {
+            self.give_up(Reason::Late { deadline: self.goal.deadline });
+        }
+        if self.phase == Phase::Watching && self.watched >= WATCH {
+            self.phase = Phase::Done;
+        }
+        if versions.canary.serving == 0 {
+            // Its requests fail anyhow; the others can at least try.
+            if versions.stable.serving > 0 {
+                self.weight = Ratio::ZERO;
+            }
+            return Reason::NoEndpoint { canary: true };
+        }
+        let target = self.target();
+        if versions.stable.serving == 0 && target < self.weight {
+            return Reason::NoEndpoint { canary: false };
+        }
+        self.weight = versions.towards(self.weight, target, given.elapsed);
+        self.reason(target)
+    }
+
+    fn reason(&self, target: Ratio) -> Reason {
+        match self.phase {
+            Phase::GivenUp | Phase::Paused => self.cause.unwrap_or(Reason::Worse),
+            Phase::Stepping { .. } | Phase::Watching | Phase::Done if self.weight != target => {
+                Reason::Moving { to: target }
+            }
+            Phase::Stepping { .. } | Phase::Watching if self.failures > 0 => {
+                Reason::Failing { failures: self.failures, limit: self.goal.failures_max.max(1) }
+            }
+            Phase::Stepping { .. } => Reason::Gathering,
+            Phase::Watching => Reason::Watched { left: WATCH.saturating_sub(self.watched) },
+            Phase::Done => Reason::TakenOver,
+        }
+    }
+}
+
+/// What was seen of one version, if anything was.
+fn side(observation: &Observation, service: &ServiceId) -> Option<Side> {
+    let traffic = &observation.traffic;
+    let at = traffic.binary_search_by(|traffic| traffic.service.cmp(service)).ok()?;
+    traffic.get(at).filter(|traffic| traffic.clients > 0).map(sums)
+}
+
+fn sums(traffic: &ServiceTraffic) -> Side {
+    let mut side = Side::default();
+    for row in traffic.rows.iter() {
+        side.requests += row.requests as f64;
+        side.errors += row.errors as f64;
+        side.latency.add(&row.latency);
+    }
+    let whole = traffic.totals.as_ref().filter(|_| side.latency.count <= 0.0);
+    if let Some(whole) = whole {
+        side.latency.add(&whole.latency);
+    }
+    side
+}
+
+/// Whether an endpoint takes traffic.
+fn serves(state: EndpointState) -> bool {
+    !matches!(state, EndpointState::Ejected { .. } | EndpointState::NotReady)
+}
+
+#[cfg(test)]
+mod tests;

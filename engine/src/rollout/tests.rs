@@ -1,0 +1,281 @@
+use alloc::string::ToString;
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::assessment::Assessment;
+use crate::decision::{EndpointDecision, Stance};
+use crate::model::View;
+use crate::observation::Row;
+use crate::plan::Plan;
+use crate::units::PerSecond;
+
+/// Says of every look what it is told to.
+struct Says(Finding);
+
+impl Model for Says {
+    type Memory = u32;
+
+    fn version(&self) -> &'static str {
+        "says"
+    }
+
+    fn remap(&self, _: &mut u32, _: &[Option<usize>]) {}
+
+    fn assess(&self, _: &View<'_>, _: &mut u32) -> Assessment {
+        Assessment::default()
+    }
+
+    fn share(&self, _: &View<'_>, _: &Assessment, _: &mut u32) -> Plan {
+        Plan::default()
+    }
+
+    fn compare(&self, _: &Look, _: &Bar, memory: &mut u32) -> Verdict {
+        *memory += 1;
+        Verdict { finding: self.0, comparisons: Vec::new() }
+    }
+}
+
+fn id(name: &str) -> ServiceId {
+    ServiceId::new("shop", name)
+}
+
+fn goal() -> Rollout {
+    Rollout {
+        service: id("search"),
+        policy: PolicyName::from("shop/search"),
+        mode: Mode::Enforce,
+        suspended: false,
+        stable: id("search-v6"),
+        canary: id("search-v7"),
+        steps: [0.02, 0.1, 0.5].map(Ratio::clamped).to_vec(),
+        failures_max: 2,
+        deadline: Duration::from_secs(1_800),
+        on_failure: OnFailure::Rollback,
+        objectives: Vec::new(),
+        min_samples: 100,
+        stale_after: None,
+    }
+}
+
+fn version(name: &str, serving: usize, (load, capacity): (f64, Option<f64>)) -> ServiceDecision {
+    let endpoint = |number: usize| EndpointDecision {
+        address: alloc::format!("10.0.0.{number}:80").into(),
+        weight: 1.0,
+        share: Ratio::ZERO,
+        state: EndpointState::Serving,
+        reason: crate::decision::Reason::Equal,
+        bound: None,
+    };
+    ServiceDecision {
+        service: id(name),
+        policy: PolicyName::default(),
+        mode: Mode::Enforce,
+        stance: Stance::Resting,
+        load: PerSecond::clamped(load),
+        capacity: capacity.map(PerSecond::clamped),
+        endpoints: (0..serving).map(endpoint).collect(),
+        realisations: Vec::new(),
+        objectives: Vec::new(),
+        moved: Ratio::ZERO,
+        shed: Ratio::ZERO,
+    }
+}
+
+fn traffic(name: &str, requests: u64) -> ServiceTraffic {
+    let row = Row { requests, clients: 1, ..Row::default() };
+    ServiceTraffic { service: id(name), clients: 1, rows: vec![row].into(), ..Default::default() }
+}
+
+/// A rollout, second by second.
+struct Run {
+    goals: Goals,
+    progress: Vec<Progress<u32>>,
+    at: Moment,
+    last: Option<Arc<RolloutDecision>>,
+    /// Capacity of the version in use.
+    capacity: Option<f64>,
+    canaries: usize,
+    stables: usize,
+}
+
+impl Run {
+    fn new(goal: Rollout) -> Self {
+        Self {
+            goals: Goals { services: Vec::new(), rollouts: vec![goal] },
+            progress: Vec::new(),
+            at: Moment::default(),
+            last: None,
+            capacity: None,
+            canaries: 2,
+            stables: 2,
+        }
+    }
+
+    /// One second, with telemetry or without; the new version's weight after it.
+    fn second(&mut self, finding: Finding, seen: bool) -> f64 {
+        self.at = self.at.plus(Duration::from_secs(1));
+        let weight = self.last.as_ref().map_or(0.0, |last| last.weight.value());
+        let mut observation = Observation { at: self.at, ..Observation::default() };
+        if seen {
+            observation.traffic = vec![traffic("search-v6", 900), traffic("search-v7", 100)];
+        }
+        let load = (1_000.0 * (1.0 - weight), self.capacity);
+        let services = [
+            Arc::new(version("search-v6", self.stables, load)),
+            Arc::new(version("search-v7", self.canaries, (1_000.0 * weight, None))),
+        ];
+        let given = Given {
+            at: self.at,
+            elapsed: Duration::from_secs(1),
+            observation: &observation,
+            services: &services,
+        };
+        let decided = decide(&mut self.progress, &self.goals, &given, &Says(finding));
+        self.last = decided.into_iter().next();
+        self.last().weight.value()
+    }
+
+    fn seconds(&mut self, count: u32, finding: Finding) -> f64 {
+        (0..count).map(|_| self.second(finding, true)).last().unwrap()
+    }
+
+    fn last(&self) -> &RolloutDecision {
+        self.last.as_deref().unwrap()
+    }
+}
+
+#[test]
+fn a_version_that_passes_takes_over_and_is_watched() {
+    let mut run = Run::new(goal());
+    assert!((run.second(Finding::Inconclusive, true) - 0.02).abs() < 1e-9);
+    assert!((run.seconds(60, Finding::Inconclusive) - 0.02).abs() < 1e-9, "it waits for proof");
+    assert_eq!(run.last().reason, Reason::Gathering);
+    run.seconds(60, Finding::Pass);
+    assert!((run.last().weight.value() - 1.0).abs() < 1e-9);
+    assert_eq!(run.last().phase, Phase::Watching);
+    run.seconds(601, Finding::Inconclusive);
+    assert_eq!((run.last().phase, run.last().reason), (Phase::Done, Reason::TakenOver));
+}
+
+#[test]
+fn a_version_that_fails_after_it_took_over_goes_back_as_there_is_room() {
+    let mut run = Run::new(goal());
+    run.seconds(80, Finding::Pass);
+    assert_eq!(run.last().phase, Phase::Watching);
+    run.capacity = Some(1_375.0);
+    let mut before = run.last().weight.value();
+    for _ in 0..60 {
+        let after = run.second(Finding::Fail, true);
+        // The version in use is empty at first: 80 % of its capacity is all of the traffic.
+        assert!(before - after <= 0.25 + 1e-9);
+        before = after;
+    }
+    assert_eq!(run.last().phase, Phase::GivenUp);
+    assert!(before < 1e-9);
+}
+
+#[test]
+fn a_version_in_use_without_room_takes_its_traffic_back_slowly() {
+    let mut run = Run::new(goal());
+    run.seconds(80, Finding::Pass);
+    run.capacity = Some(125.0);
+    run.seconds(10, Finding::Fail);
+    let before = run.last().weight.value();
+    let after = run.second(Finding::Fail, true);
+    assert!(before > 0.5 && before - after <= 0.1 + 1e-9, "{before} {after}");
+}
+
+#[test]
+fn failures_count_up_to_the_limit() {
+    let mut run = Run::new(goal());
+    run.seconds(5, Finding::Inconclusive);
+    run.seconds(5, Finding::Fail);
+    assert_eq!(run.last().reason, Reason::Failing { failures: 1, limit: 2 });
+    run.seconds(5, Finding::Fail);
+    assert_eq!((run.last().phase, run.last().reason), (Phase::GivenUp, Reason::Worse));
+    assert!(run.seconds(600, Finding::Pass) < 1e-9, "what is given up stays so");
+    assert_eq!(
+        run.last().to_string(),
+        "shop/search-v7 gets 0.0 % of shop/search: given up, the new version is worse"
+    );
+}
+
+#[test]
+fn pausing_stays_where_it_is() {
+    let mut run = Run::new(Rollout { on_failure: OnFailure::Pause, ..goal() });
+    let weight = run.seconds(40, Finding::Fail);
+    assert!((weight - 0.02).abs() < 1e-9);
+    assert_eq!((run.last().phase, run.last().reason), (Phase::Paused, Reason::Worse));
+}
+
+#[test]
+fn silence_holds_and_does_not_count() {
+    let mut run = Run::new(Rollout { deadline: Duration::from_secs(60), ..goal() });
+    run.seconds(20, Finding::Inconclusive);
+    for _ in 0..600 {
+        assert!((run.second(Finding::Pass, false) - 0.02).abs() < 1e-9);
+    }
+    assert!(matches!(run.last().reason, Reason::Silent { .. }));
+    run.seconds(30, Finding::Inconclusive);
+    assert_eq!(run.last().phase, Phase::Stepping { step: 0 });
+    run.seconds(15, Finding::Inconclusive);
+    assert_eq!(run.last().reason, Reason::Late { deadline: Duration::from_secs(60) });
+    assert!(run.last().weight.value() < 1e-9);
+}
+
+#[test]
+fn only_enforcing_moves_anything() {
+    for goal in [
+        Rollout { mode: Mode::Observe, ..goal() },
+        Rollout { mode: Mode::Recommend, ..goal() },
+        Rollout { suspended: true, ..goal() },
+    ] {
+        assert!(Run::new(goal).seconds(60, Finding::Pass) < 1e-9);
+    }
+    let mut run = Run::new(goal());
+    run.seconds(20, Finding::Pass);
+    let before = run.last().weight;
+    run.goals.rollouts.clear();
+    run.seconds(60, Finding::Pass);
+    assert_eq!(run.last().weight, before, "a policy that goes leaves the route as it is");
+}
+
+#[test]
+fn another_version_begins_anew() {
+    let mut run = Run::new(goal());
+    run.seconds(80, Finding::Pass);
+    run.goals.rollouts[0] = Rollout { stable: id("search-v7"), canary: id("search-v6"), ..goal() };
+    assert!((run.second(Finding::Inconclusive, true) - 0.02).abs() < 1e-9);
+}
+
+proptest! {
+    /// Whatever the model says and whoever is there: the new version never has more than its
+    /// step, nothing without endpoints, and the two shares are all of it.
+    #[test]
+    fn no_verdict_exceeds_the_steps(
+        script in prop::collection::vec((0..3_u8, any::<bool>(), 0..3_usize, 0..3_usize), 1..200)
+    ) {
+        let mut run = Run::new(goal());
+        for (finding, seen, canaries, stables) in script {
+            (run.canaries, run.stables) = (canaries, stables);
+            let finding = [Finding::Pass, Finding::Fail, Finding::Inconclusive][usize::from(finding)];
+            let before = run.last.clone();
+            let after = run.second(finding, seen);
+            let last = run.last();
+            if let Phase::Stepping { step } = last.phase {
+                prop_assert!(after <= last.steps[step as usize].value() + 1e-9);
+            }
+            let acting = !matches!(last.reason, Reason::Silent { .. });
+            if canaries == 0 && stables > 0 && acting {
+                prop_assert!(after < 1e-9);
+            }
+            let parts = after * 10_000.0;
+            prop_assert!((parts - libm::round(parts)).abs() < 1e-6 && after <= 1.0);
+            if let Some(before) = before {
+                prop_assert!(after - before.weight.value() <= 0.1 + 1e-9);
+            }
+        }
+    }
+}
