@@ -15,8 +15,8 @@ pub(crate) mod heat;
 pub(crate) mod service;
 pub(crate) mod small;
 
-/// Text inside SVG: the characters that mean something there are escaped.
-pub(crate) fn escaped(text: &str) -> String {
+/// Text inside SVG or HTML: the characters that mean something there are escaped.
+pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

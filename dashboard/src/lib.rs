@@ -10,4 +10,4 @@ pub mod metrics;
 pub mod web;
 mod api;
 mod pages;
-mod chart;
+pub mod chart;

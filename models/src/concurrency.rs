@@ -131,8 +131,9 @@ impl Knee {
         }
     }
 
-    /// Takes in latencies, and the throughput and number of requests that they were seen at. `shape` is how much longer
-    /// than the quick ones requests of the service take in the mean, as a logarithm.
+    /// Takes in latencies, and the throughput and number of requests that they were seen at.
+    /// `shape` is how much longer than the quick ones requests of the service take in the mean, as
+    /// a logarithm.
     pub(crate) fn see_latency(
         &mut self,
         timing: Timing,

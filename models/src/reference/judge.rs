@@ -121,7 +121,8 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             let proving = state.filter(|standing| standing.state == EndpointState::Probation);
             endpoint.count(proving.map(|standing| standing.since), index, fresh);
             let finished = fresh.rows(index).any(|row| row.requests > row.errors);
-            let Some(seen) = pooled(view.history, index) else { return Look::default() };
+            let learns = declared.concurrency.is_none();
+            let Some(seen) = pooled(view.history, index, learns) else { return Look::default() };
             if finished {
                 endpoint.knee.see_rate(seen.rate, fresh.pace.1);
             }
@@ -149,15 +150,18 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
         .collect()
 }
 
-/// An endpoint's counts from the newest window back, until they are enough or the reach ends.
-fn pooled(history: &History, endpoint: usize) -> Option<Seen> {
+/// An endpoint's counts from the newest window back, until they are enough or the reach ends. Its
+/// quick requests are looked for only where its workers are to be learned.
+fn pooled(history: &History, endpoint: usize, learns: bool) -> Option<Seen> {
     let (mut requests, mut finished, mut seconds) = (0.0, 0.0, 0.0);
     let (mut timed, mut sum_ms, mut windows, mut quick) = (0.0, 0.0, 0.0, 0.0);
     let rows = history.newest_first().filter_map(|window| window.row(endpoint));
     for row in rows {
         if row.latency.count.is_finite() && row.latency.sum_ms.is_finite() {
-            let low = row.latency.quantile(Ratio::clamped(concurrency::QUICK));
-            quick += row.latency.count * low.map_or(0.0, Millis::value);
+            if learns {
+                let low = row.latency.quantile(Ratio::clamped(concurrency::QUICK));
+                quick += row.latency.count * low.map_or(0.0, Millis::value);
+            }
             timed += row.latency.count;
             sum_ms += row.latency.sum_ms;
         }

@@ -5,6 +5,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use weir_dashboard::chart::escaped;
+
 use super::story::{PEER, Story};
 use super::{Plan, Rival};
 use crate::scenarios::Row;
@@ -132,22 +134,6 @@ fn numbers(rows: &[Row]) -> String {
         put(&mut table, "</tr>");
     }
     table + "</tbody></table></div></details>"
-}
-
-/// Text inside markup.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 /// Adds formatted text to a string.
