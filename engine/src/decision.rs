@@ -12,10 +12,11 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::goal::Mode;
-use crate::names::{Address, ClusterName, Locality, Node, PolicyName, ServiceId};
+use crate::names::{Address, ClusterName, Locality, Node, Place, PolicyName, ServiceId};
 use crate::rollout::RolloutDecision;
 use crate::topology::ServiceTopology;
 use crate::units::{Millis, Moment, PerSecond, Ratio};
+use crate::zones::ZoneSplit;
 
 mod words;
 
@@ -57,6 +58,9 @@ pub struct ServiceDecision {
     /// The part of the requests that is turned away, since no split of them can be served.
     #[serde(default)]
     pub shed: Ratio,
+    /// Where the clients of each zone go; empty where all go alike.
+    #[serde(default)]
+    pub zones: Vec<ZoneSplit>,
     /// How the policy's objectives stand.
     pub objectives: Vec<ObjectiveStatus>,
     /// Part of the service's traffic that this step moves (half the sum of absolute changes of
@@ -147,7 +151,7 @@ pub struct EndpointDecision {
     pub address: Address,
     /// Weight relative to the equal share: 1 is equal.
     pub weight: f64,
-    /// Its part of the service's traffic.
+    /// Its part of the service's traffic, of an average client.
     pub share: Ratio,
     /// In, out or in between.
     pub state: EndpointState,
@@ -286,6 +290,10 @@ pub struct Realisation {
     /// The part of the requests that proxies turn away.
     #[serde(default)]
     pub shed: Ratio,
+    /// What clients of one zone get instead of the groups' weights; clients of any other zone get
+    /// those.
+    #[serde(default)]
+    pub zones: Vec<ZoneWeights>,
     /// Whether so few are healthy that proxies of this form ignore health.
     pub panicking: bool,
 }
@@ -303,6 +311,15 @@ pub enum Form {
     Weights,
     /// One locality per endpoint (gRPC).
     Localities,
+}
+
+/// The weights of all groups for the clients of one zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ZoneWeights {
+    /// The clients' zone.
+    pub client: Place,
+    /// One per group, in their order.
+    pub weights: Vec<NonZeroU32>,
 }
 
 /// A locality with its members.

@@ -18,6 +18,7 @@ use crate::names::Node;
 use crate::observation::{Outcome, Receipt};
 use crate::plan::Plan;
 use crate::units::{Moment, Ratio};
+use crate::zones::ZoneSplit;
 
 mod ejection;
 mod ramp;
@@ -25,6 +26,7 @@ mod shed;
 mod stance;
 mod steps;
 pub mod truth;
+mod zones;
 
 pub use steps::{Mesh, Moves, measured};
 
@@ -47,6 +49,10 @@ pub struct Memory {
     pub answering: BTreeSet<Node>,
     /// Measured shares that do not match what was pushed.
     pub mismatch: Option<Hold>,
+    /// Where the clients of each zone go.
+    zones: Vec<ZoneSplit>,
+    /// Traffic moved between zones in the last minute.
+    zone_moves: Moves,
     /// Since when evidence is missing.
     stale_since: Option<Moment>,
     /// Whether the service has been seen before: endpoints that come later are new.
@@ -72,6 +78,8 @@ pub struct Allowed {
     pub endpoints: Vec<Granted>,
     /// The part of the requests that is turned away.
     pub shed: Ratio,
+    /// Where the clients of each zone go.
+    pub zones: Vec<ZoneSplit>,
 }
 
 /// What one endpoint is granted.
@@ -127,7 +135,8 @@ impl Memory {
             *standing = Standing { state, since: at, ..Standing::default() };
         }
         self.trends.clear();
-        self.moves = Moves::default();
+        self.zones.clear();
+        (self.moves, self.zone_moves) = (Moves::default(), Moves::default());
         self.changes.clear();
     }
 
@@ -188,7 +197,9 @@ pub fn allow(
     tell_of_proxies(&mut endpoints, view);
     remember(&endpoints, view, memory);
     let shed = shed::bounded(plan, &stance, view);
-    Allowed { stance: settled(stance, &endpoints), endpoints, shed }
+    zones::follow(&endpoints, (plan, &stance), assessment, view, (memory, mesh));
+    let zones = memory.zones.clone();
+    Allowed { stance: settled(stance, &endpoints, &zones), endpoints, shed, zones }
 }
 
 /// Everything as it stands, with the reasons that the plan or an earlier ejection gives.
@@ -231,8 +242,9 @@ fn tell_of_proxies(endpoints: &mut [Granted], view: &View<'_>) {
     }
 }
 
-/// What an acting service is doing: at rest while all weights are equal and nobody is out.
-fn settled(stance: Stance, endpoints: &[Granted]) -> Stance {
+/// What an acting service is doing: at rest while all weights are equal, nobody is out and all
+/// clients go alike.
+fn settled(stance: Stance, endpoints: &[Granted], zones: &[ZoneSplit]) -> Stance {
     match stance {
         Stance::Resting | Stance::Steering => {
             let equal = endpoints.iter().all(|endpoint| {
@@ -240,7 +252,7 @@ fn settled(stance: Stance, endpoints: &[Granted]) -> Stance {
                     || endpoint.state == EndpointState::Serving
                         && (endpoint.weight - 1.0).abs() < 1e-9
             });
-            if equal { Stance::Resting } else { Stance::Steering }
+            if equal && zones.is_empty() { Stance::Resting } else { Stance::Steering }
         }
         Stance::Holding(_) | Stance::Decaying { .. } => stance,
     }

@@ -26,6 +26,7 @@ pub mod budget;
 pub mod latency;
 pub mod names;
 pub mod units;
+pub mod zones;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -100,6 +101,7 @@ fn decide_service<M: Model>(
         endpoints: &allowed.endpoints,
         ejected_by_proxies: &by_proxies,
         shed: allowed.shed,
+        zones: &allowed.zones,
         mode: view.goal.mode,
         at,
     };
@@ -116,6 +118,7 @@ fn decide_service<M: Model>(
         moved: before
             .map_or(Ratio::ZERO, |before| before.moved_to(&allowed.endpoints, view.topology)),
         endpoints: described(&allowed.endpoints, &view),
+        zones: allowed.zones,
         realisations,
     });
     service.decided = Some(at);

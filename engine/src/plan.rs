@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Reason;
 use crate::units::{PerSecond, Ratio};
+use crate::zones::ZoneSplit;
 
 /// A sharer's wish for one service, endpoints in the topology's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Plan {
     pub capacity: Option<PerSecond>,
     /// The part of the requests to turn away, since no split of them can be served.
     pub shed: Ratio,
+    /// Where the clients of each zone should go; empty where zones do not count.
+    pub zones: Vec<ZoneSplit>,
 }
 
 /// What a sharer wishes for one endpoint.

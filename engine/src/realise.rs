@@ -19,9 +19,11 @@ use crate::history::remapped;
 use crate::names::{ClusterName, Locality};
 use crate::topology::{BalancerPolicy, ClientKind, ClusterForm, ServiceTopology};
 use crate::units::{Moment, Ratio};
+use crate::zones::ZoneSplit;
 
 mod classes;
 mod hosts;
+mod zones;
 
 pub use classes::Lane;
 pub use hosts::host_shares;
@@ -34,7 +36,7 @@ pub struct Memory {
     /// What is in force.
     pub last: Vec<Arc<Realisation>>,
     /// What that was made of; none where the topology changed since.
-    parts: Option<Vec<Part>>,
+    parts: Option<(Vec<Part>, Vec<ZoneSplit>)>,
     /// When that last changed.
     pub changed: Moment,
 }
@@ -86,6 +88,8 @@ pub struct Wanted<'a> {
     pub ejected_by_proxies: &'a [f64],
     /// The part of the requests to turn away.
     pub shed: Ratio,
+    /// Where the clients of each zone go.
+    pub zones: &'a [ZoneSplit],
     /// Only in Enforce is it acted on.
     pub mode: Mode,
     /// Now.
@@ -102,18 +106,20 @@ pub fn realise(
     let moved = classes::settle(&parts, wanted.at, &mut memory.places);
     let shed = if wanted.mode == Mode::Enforce { wanted.shed } else { Ratio::ZERO };
     let sheds = memory.last.iter().all(|made| made.shed == shed);
-    if moved || !sheds || memory.parts.as_ref() != Some(&parts) {
-        let made = make(&parts, shed, topology, memory);
+    let zones = if wanted.mode == Mode::Enforce { wanted.zones } else { &[] };
+    let same = memory.parts.as_ref().is_some_and(|(old, of)| *old == parts && of == zones);
+    if moved || !sheds || !same {
+        let made = make((&parts, zones), shed, topology, memory);
         if !same_groups(&made, &memory.last) {
             memory.changed = wanted.at;
         }
-        (memory.last, memory.parts) = (made, Some(parts));
+        (memory.last, memory.parts) = (made, Some((parts, zones.to_vec())));
     }
     memory.last.clone()
 }
 
 fn make(
-    parts: &[Part],
+    (parts, zones): (&[Part], &[ZoneSplit]),
     shed: Ratio,
     topology: &ServiceTopology,
     memory: &Memory,
@@ -124,16 +130,21 @@ fn make(
         if let Some((_, realisation)) = known {
             realisation.clusters.push(cluster.name.clone());
         } else {
-            let made = of_form(cluster.form, parts, topology, memory, cluster.name.clone());
+            let form = cluster.form;
+            let made = of_form((form, shed), parts, topology, memory, cluster.name.clone());
+            let by_proxies: Vec<f64> = parts.iter().map(|part| part.ejected_by_proxies).collect();
+            let made = zones::with_zones(made, form, zones, topology, &by_proxies);
             realisations.push((cluster.form, made));
         }
     }
-    realisations.into_iter().map(|(_, made)| Arc::new(Realisation { shed, ..made })).collect()
+    realisations.into_iter().map(|(_, made)| Arc::new(made)).collect()
 }
 
 fn same_groups(a: &[Arc<Realisation>], b: &[Arc<Realisation>]) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| a.groups == b.groups && a.clusters == b.clusters)
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a.groups == b.groups && a.zones == b.zones && a.clusters == b.clusters)
 }
 
 fn parts(wanted: Wanted<'_>, topology: &ServiceTopology) -> Vec<Part> {
@@ -164,7 +175,7 @@ fn parts(wanted: Wanted<'_>, topology: &ServiceTopology) -> Vec<Part> {
 }
 
 fn of_form(
-    form: ClusterForm,
+    (form, shed): (ClusterForm, Ratio),
     parts: &[Part],
     topology: &ServiceTopology,
     memory: &Memory,
@@ -190,7 +201,8 @@ fn of_form(
         form: if equal && taken != Form::Localities { Form::Equal } else { taken },
         groups,
         predicted: shares.into_iter().map(Ratio::clamped).collect(),
-        shed: Ratio::ZERO,
+        shed,
+        zones: Vec::new(),
         panicking,
     }
 }

@@ -24,8 +24,11 @@ use crate::persistence::Persistence;
 use crate::service_time::Filter;
 use crate::tail::Timed;
 
+use zones::Zones;
+
 mod judge;
 mod share;
+mod zones;
 
 /// Loops in an ejection.
 const PAST: usize = 5;
@@ -83,6 +86,8 @@ pub struct Memory {
     set_aside: Option<Moment>,
     /// How much wider than ordinary the service's requests spread; below one counts as one.
     spread: f64,
+    /// Where clients are, and how far from one another.
+    zones: Zones,
     /// What is turned away.
     shedding: Shedding,
     /// The error ratio that is usual here.

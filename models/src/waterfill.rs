@@ -8,7 +8,7 @@
 //! Bisecting for the level would be as fast for one zone, and has no form for several.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::queue::Queue;
 
@@ -38,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) queue: Queue,
     /// Requests per second that each can carry.
     pub(crate) capacity: f64,
+    /// Requests per second that each gets at most, whatever it can carry.
+    pub(crate) most: f64,
     /// How many they are.
     pub(crate) count: f64,
     /// The endpoint zone that they stand in: an index into each demand's ways.
@@ -53,12 +55,40 @@ pub(crate) struct Demand {
     pub(crate) ways: Vec<f64>,
 }
 
-/// Splits the demand; returns the rate of one endpoint of each group. What exceeds 98 % of all capacity is left out.
-pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
+/// Who gets what.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Filled {
+    /// The rate of one endpoint of each group.
+    pub(crate) rates: Vec<f64>,
+    /// What each demand sends to each zone.
+    pub(crate) flows: Vec<Vec<f64>>,
+}
+
+/// Puts those that are alike together; returns them and the group of each.
+pub(crate) fn alike(servers: &[Server]) -> (Vec<Server>, Vec<usize>) {
+    let mut known: BTreeMap<[u64; 4], usize> = BTreeMap::new();
+    let mut groups: Vec<Server> = Vec::new();
+    let group_of = servers.iter().map(|server| {
+        let (capacity, workers) = (server.capacity.to_bits(), server.queue.workers().to_bits());
+        let key = [capacity, workers, server.most.to_bits(), server.zone as u64];
+        let group = *known.entry(key).or_insert_with(|| {
+            groups.push(Server { count: 0.0, ..*server });
+            groups.len() - 1
+        });
+        groups[group].count += server.count;
+        group
+    });
+    let group_of = group_of.collect();
+    (groups, group_of)
+}
+
+/// Splits the demand. What exceeds 98 % of all capacity is left out.
+pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Filled {
     let zones = servers.iter().map(|server| server.zone + 1).max().unwrap_or(0);
     let mut filling = Filling {
         servers,
         rates: vec![0.0; servers.len()],
+        flows: vec![vec![0.0; zones]; demands.len()],
         levels: vec![BinaryHeap::new(); zones],
     };
     for (index, server) in servers.iter().enumerate() {
@@ -72,11 +102,11 @@ pub(crate) fn fill(servers: &[Server], demands: &[Demand]) -> Vec<f64> {
     for chunk in 0..chunks {
         // Sizes fall linearly; their parts of the whole sum to one.
         let part = 2.0 * (steps - chunk as f64) / (steps * (steps + 1.0));
-        for demand in demands {
-            filling.pour(demand, part * demand.rate);
+        for (index, demand) in demands.iter().enumerate() {
+            filling.pour((index, demand), part * demand.rate);
         }
     }
-    filling.rates
+    Filled { rates: filling.rates, flows: filling.flows }
 }
 
 /// A group and what one more request costs there now.
@@ -103,6 +133,8 @@ impl Ord for Level {
 struct Filling<'a> {
     servers: &'a [Server],
     rates: Vec<f64>,
+    /// By demand and zone.
+    flows: Vec<Vec<f64>>,
     /// Groups with room, by endpoint zone, the cheapest on top.
     levels: Vec<BinaryHeap<Reverse<Level>>>,
 }
@@ -117,17 +149,18 @@ impl Filling<'_> {
     }
 
     /// Pours a chunk, spilling over where a group is full.
-    fn pour(&mut self, demand: &Demand, mut rest: f64) {
+    fn pour(&mut self, (asking, demand): (usize, &Demand), mut rest: f64) {
         while rest > 0.0 {
             let Some(zone) = self.cheapest(demand) else { return };
             let Some(Reverse(level)) = self.levels[zone].pop() else { return };
             let capacity = self.servers[level.index].capacity;
             let rate = &mut self.rates[level.index];
-            let room = USED_MOST * capacity - *rate;
+            let room = (USED_MOST * capacity).min(self.servers[level.index].most) - *rate;
             let most = if room > FULL * capacity { AT_ONCE * room } else { room };
             let count = self.servers[level.index].count;
             let part = rest.min(most * count);
             *rate += part / count;
+            self.flows[asking][zone] += part;
             rest -= part;
             if part < room * count {
                 self.offer(level.index);
@@ -152,12 +185,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn server(workers: f64, ms: f64) -> Server {
-        Server { queue: Queue::of(workers), capacity: 1_000.0 * workers / ms, count: 1.0, zone: 0 }
+        Server {
+            queue: Queue::of(workers),
+            capacity: 1_000.0 * workers / ms,
+            most: f64::INFINITY,
+            count: 1.0,
+            zone: 0,
+        }
     }
 
     fn one_zone(servers: &[Server], used: f64) -> Vec<f64> {
         let capacity: f64 = servers.iter().map(|server| server.capacity).sum();
-        fill(servers, &[Demand { rate: used * capacity, ways: vec![0.0] }])
+        fill(servers, &[Demand { rate: used * capacity, ways: vec![0.0] }]).rates
     }
 
     fn cost(servers: &[Server], rates: &[f64]) -> f64 {
@@ -215,8 +254,8 @@ mod tests {
 
         #[test]
         fn any_number_is_poured(capacity in any::<f64>(), rate in any::<f64>(), way in any::<f64>()) {
-            let odd = Server { queue: Queue::of(8.0), capacity, count: 1.0, zone: 1 };
-            let rates = fill(&[odd, server(8.0, 40.0)], &[Demand { rate, ways: vec![way] }]);
+            let odd = Server { capacity, zone: 1, ..server(8.0, 40.0) };
+            let rates = fill(&[odd, server(8.0, 40.0)], &[Demand { rate, ways: vec![way] }]).rates;
             prop_assert!(rates.iter().all(|rate| *rate >= 0.0));
         }
     }
@@ -241,7 +280,7 @@ mod tests {
         let (fast, slow) = (server(8.0, 40.0), server(8.0, 80.0));
         let apart = one_zone(&[fast, fast, fast, slow, slow], 0.8);
         let grouped = [Server { count: 3.0, ..fast }, Server { count: 2.0, ..slow }];
-        let rates = fill(&grouped, &[Demand { rate: apart.iter().sum(), ways: vec![0.0] }]);
+        let rates = fill(&grouped, &[Demand { rate: apart.iter().sum(), ways: vec![0.0] }]).rates;
         assert!((rates[0] / apart[0] - 1.0).abs() < 0.005, "{rates:?} {apart:?}");
         assert!((rates[1] / apart[3] - 1.0).abs() < 0.005, "{rates:?} {apart:?}");
     }
@@ -252,7 +291,7 @@ mod tests {
         let far = Server { zone: 1, ..near };
         let asked = |rate: f64| {
             let way = vec![0.0, 0.020];
-            let rates = fill(&[near, far], &[Demand { rate, ways: way }]);
+            let rates = fill(&[near, far], &[Demand { rate, ways: way }]).rates;
             rates[1] / rates[0]
         };
         assert!(asked(60.0) < 1e-9, "idle near endpoints are cheaper than the way");
@@ -263,7 +302,7 @@ mod tests {
     fn zones_share_what_both_need() {
         let near = server(8.0, 40.0);
         let servers = [near, near, Server { zone: 1, ..near }];
-        let rates = fill(
+        let Filled { rates, flows } = fill(
             &servers,
             &[
                 Demand { rate: 100.0, ways: vec![0.0, 0.020] },
@@ -272,5 +311,8 @@ mod tests {
         );
         assert!((rates.iter().sum::<f64>() - 350.0).abs() < 1e-6);
         assert!(rates[2] > rates[0] && rates[2] < 0.98 * 200.0, "{rates:?}");
+        assert!(flows[0][1] < 1e-9 && flows[1][0] > 1.0, "{flows:?}");
+        let sent: f64 = flows.iter().flatten().sum();
+        assert!((sent - 350.0).abs() < 1e-6);
     }
 }

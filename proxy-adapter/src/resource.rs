@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::runtime::v3::Runtime;
 use envoy_types::pb::google::protobuf::Struct;
 use prost::Message;
 use sha2::{Digest, Sha256};
-use weir_engine::names::{Node, ServiceId};
+use weir_engine::names::{Node, Place, ServiceId};
 
 /// The kinds of resources that Weir serves, in the order in which additions are sent: what is
 /// referred to goes before what refers to it.
@@ -121,6 +121,8 @@ pub struct Resource {
     pub decision: Option<u64>,
     /// The service that it belongs to, if it belongs to one.
     pub service: Option<ServiceId>,
+    /// The zone of the clients that it is for; empty: of any.
+    pub zone: Place,
 }
 
 impl Resource {
@@ -133,6 +135,7 @@ impl Resource {
             body,
             decision: None,
             service: None,
+            zone: Place::default(),
         }
     }
 
@@ -141,6 +144,13 @@ impl Resource {
     pub fn deciding(mut self, decision: u64, service: ServiceId) -> Self {
         self.decision = Some(decision);
         self.service = Some(service);
+        self
+    }
+
+    /// The same resource for clients of one zone only.
+    #[must_use]
+    pub fn in_zone(mut self, zone: Place) -> Self {
+        self.zone = zone;
         self
     }
 
@@ -193,6 +203,17 @@ pub struct Snapshot {
     pub types: Resources,
     /// What single nodes get instead or besides (their runtime layers).
     pub per_node: BTreeMap<Node, Resources>,
+    /// What clients of one zone get instead: always beside one of the same type and name for all.
+    pub per_zone: BTreeMap<Place, Resources>,
+}
+
+/// Who is to get something.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Its id.
+    pub node: &'a Node,
+    /// Its zone; empty where it did not say.
+    pub zone: &'a Place,
 }
 
 impl Snapshot {
@@ -208,10 +229,37 @@ impl Snapshot {
         types.entry(kind).or_default().insert(resource.name.clone(), Arc::new(resource));
     }
 
-    /// What this node gets under this name.
-    pub fn find(&self, node: &Node, kind: TypeUrl, name: &str) -> Option<&Arc<Resource>> {
-        let own = self.per_node.get(node).and_then(|types| types.get(&kind)?.get(name));
-        own.or_else(|| self.types.get(&kind)?.get(name))
+    /// Adds a resource for the clients of its zone.
+    pub fn insert_in_zone(&mut self, kind: TypeUrl, resource: Arc<Resource>) {
+        let types = self.per_zone.entry(resource.zone.clone()).or_default();
+        types.entry(kind).or_default().insert(resource.name.clone(), resource);
+    }
+
+    /// What this client gets under this name.
+    pub fn find<'a>(
+        &'a self,
+        client: Client<'_>,
+        kind: TypeUrl,
+        name: &str,
+    ) -> Option<&'a Arc<Resource>> {
+        let named = |types: &'a Resources| types.get(&kind)?.get(name);
+        let own = self.per_node.get(client.node).and_then(named);
+        let near = || self.per_zone.get(client.zone).and_then(named);
+        own.or_else(near).or_else(|| named(&self.types))
+    }
+
+    /// Has under a name what another snapshot has, whoever it is for; nothing where that has none.
+    pub fn restore(&mut self, kind: TypeUrl, name: &Arc<str>, from: &Self) {
+        let named = |types: &Resources| types.get(&kind).and_then(|all| all.get(name)).cloned();
+        if let Some(old) = named(&from.types) {
+            self.types.entry(kind).or_default().insert(name.clone(), old);
+        }
+        for types in self.per_zone.values_mut() {
+            types.entry(kind).or_default().remove(name);
+        }
+        for old in from.per_zone.values().filter_map(named) {
+            self.insert_in_zone(kind, old);
+        }
     }
 
     /// The names of all resources of a type that this node may get.
@@ -262,7 +310,8 @@ mod tests {
         snapshot.insert_for(&node, TypeUrl::Runtime, Resource::new("weir", &2_u32));
         snapshot.insert_for(&node, TypeUrl::Runtime, Resource::new("own", &3_u32));
         let found = |node: &str, name: &str| {
-            let found = snapshot.find(&Node::from(node), TypeUrl::Runtime, name);
+            let client = Client { node: &Node::from(node), zone: &Place::default() };
+            let found = snapshot.find(client, TypeUrl::Runtime, name);
             found.map(|resource| resource.version)
         };
         assert_eq!(found("n1", "weir"), Some(Resource::new("weir", &2_u32).version));

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_engine::names::Node;
+use weir_engine::names::{Node, Place};
 use weir_engine::units::Moment;
 
 use crate::resource::{Resource, TypeUrl};
@@ -74,6 +74,8 @@ pub struct Request {
 pub struct NodeInfo {
     /// Its id.
     pub id: String,
+    /// The zone that it says it stands in; empty if it does not.
+    pub zone: String,
     /// Program and version.
     pub agent: String,
     /// Size of its metadata.
@@ -175,6 +177,7 @@ pub struct TypeStatus {
 struct Scene<'a> {
     view: &'a View,
     node: &'a Node,
+    zone: &'a Place,
     dialect: Dialect,
     now: Moment,
 }
@@ -187,6 +190,7 @@ pub struct Session {
     only: Option<TypeUrl>,
     opened: Moment,
     node: Option<Node>,
+    zone: Place,
     agent: String,
     watches: BTreeMap<TypeUrl, Watch>,
     /// Clusters told on this stream whose endpoints the client has not asked for yet.
@@ -206,6 +210,7 @@ impl Session {
             only,
             opened: now,
             node: None,
+            zone: Place::default(),
             agent: String::new(),
             watches: BTreeMap::new(),
             renewed: BTreeSet::new(),
@@ -226,13 +231,15 @@ impl Session {
         let node = self.introduce(request.node.as_ref())?;
         let Some(kind) = self.kind_of(&request.type_url)? else { return Ok(Vec::new()) };
         self.hear(kind, request, now)?;
-        Ok(self.flush(&Scene { view, node: &node, dialect: self.dialect, now }))
+        let zone = self.zone.clone();
+        Ok(self.flush(&Scene { view, node: &node, zone: &zone, dialect: self.dialect, now }))
     }
 
     /// Tells the client what changed: on every new view, and at [`Session::wake`].
     pub fn update(&mut self, view: &View, now: Moment) -> Vec<Response> {
         let Some(node) = self.node.clone() else { return Vec::new() };
-        self.flush(&Scene { view, node: &node, dialect: self.dialect, now })
+        let zone = self.zone.clone();
+        self.flush(&Scene { view, node: &node, zone: &zone, dialect: self.dialect, now })
     }
 
     /// When [`Session::update`] has something to do even if nothing else happens.
@@ -269,6 +276,7 @@ impl Session {
     fn introduce(&mut self, info: Option<&NodeInfo>) -> Result<Node, Violation> {
         if let Some(info) = info {
             check_name(&info.id)?;
+            check_name(&info.zone)?;
             if info.metadata_bytes > METADATA_MAX {
                 return Err(Violation::MetadataTooLarge(info.metadata_bytes));
             }
@@ -279,6 +287,7 @@ impl Session {
         let info = info.filter(|info| !info.id.is_empty()).ok_or(Violation::NodeMissing)?;
         let node = Node::from(info.id.as_str());
         self.agent = verdict::one_line(&info.agent, NAME_MAX);
+        self.zone = Place::from(info.zone.as_str());
         self.node = Some(node.clone());
         Ok(node)
     }

@@ -111,9 +111,7 @@ fn endpoints_of_lost_clusters(in_force: &Snapshot, next: &Snapshot) -> BTreeSet<
 fn restore(allowed: &mut Arc<Snapshot>, in_force: &Snapshot, shrinking: &Shrinking) {
     let allowed = Arc::make_mut(allowed);
     let mut keep = |kind: TypeUrl, name: &Arc<str>| {
-        if let Some(old) = named(in_force, kind).get(name) {
-            allowed.types.entry(kind).or_default().insert(name.clone(), old.clone());
-        }
+        allowed.restore(kind, name, in_force);
     };
     match shrinking {
         Shrinking::Endpoints { name, .. } => keep(TypeUrl::Endpoints, name),

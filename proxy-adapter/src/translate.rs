@@ -86,6 +86,10 @@ pub fn translate(decision: &Decision, topology: &Topology, native: &Native) -> T
     translation
 }
 
+fn has(snapshot: &Snapshot, kind: TypeUrl, name: &str) -> bool {
+    snapshot.types.get(&kind).is_some_and(|named| named.contains_key(name))
+}
+
 fn find<'a>(topology: &'a Topology, service: &ServiceId) -> Option<&'a ServiceTopology> {
     let at = topology.services.binary_search_by(|declared| declared.service.cmp(service)).ok()?;
     topology.services.get(at)
@@ -103,20 +107,19 @@ impl Translation {
     #[must_use]
     pub fn over(&self, last: &Snapshot) -> Snapshot {
         let mut snapshot = self.snapshot.clone();
-        for withheld in &self.withheld {
-            let types = match &withheld.node {
-                None => Some(&last.types),
-                Some(node) => last.per_node.get(node),
-            };
-            let Some(good) = types.and_then(|t| t.get(&withheld.kind)?.get(&*withheld.name)) else {
+        for Withheld { kind, name, node, .. } in &self.withheld {
+            let Some(node) = node else {
+                if !has(&snapshot, *kind, name) {
+                    snapshot.restore(*kind, &name.as_str().into(), last);
+                }
                 continue;
             };
-            let types = match &withheld.node {
-                None => &mut snapshot.types,
-                Some(node) => snapshot.per_node.entry(node.clone()).or_default(),
-            };
-            let named = types.entry(withheld.kind).or_default();
-            named.entry(good.name.clone()).or_insert_with(|| good.clone());
+            let own = last.per_node.get(node);
+            if let Some(good) = own.and_then(|types| types.get(kind)?.get(name.as_str())) {
+                let types = snapshot.per_node.entry(node.clone()).or_default();
+                let named = types.entry(*kind).or_default();
+                named.entry(good.name.clone()).or_insert_with(|| good.clone());
+            }
         }
         snapshot
     }
@@ -128,16 +131,30 @@ impl Translation {
         owner: Owner<'_>,
     ) {
         let built = assignment::build(realisation, declared);
+        let near: Vec<_> = realisation
+            .zones
+            .iter()
+            .map(|zone| (zone.client.clone(), assignment::for_zone(realisation, declared, zone)))
+            .collect();
         for cluster in &realisation.clusters {
-            let checked = built.clone().and_then(|mut message| {
+            let named = |mut message: ClusterLoadAssignment| {
                 message.cluster_name = cluster.to_string();
                 validate::assignment(&message, cluster.as_str())?;
-                if self.has(TypeUrl::Endpoints, cluster) {
-                    return Err(Fault::ClusterTwice);
-                }
                 Ok(message)
-            });
+            };
+            let twice = self.has(TypeUrl::Endpoints, cluster);
+            let checked = built.clone().and_then(named);
+            let checked = if twice { Err(Fault::ClusterTwice) } else { checked };
+            let sent = checked.is_ok();
             self.add_endpoints(cluster, checked, owner);
+            // Who does not get a resource of its own has the one for all.
+            for (zone, built) in near.iter().filter(|_| sent) {
+                let Ok(message) = built.clone().and_then(named) else { continue };
+                let resource = Resource::new(cluster.as_str(), &message)
+                    .deciding(owner.decision, owner.service.clone())
+                    .in_zone(zone.clone());
+                self.snapshot.insert_in_zone(TypeUrl::Endpoints, resource.into());
+            }
         }
     }
 
@@ -220,7 +237,7 @@ impl Translation {
     }
 
     fn has(&self, kind: TypeUrl, name: &ClusterName) -> bool {
-        self.snapshot.types.get(&kind).is_some_and(|named| named.contains_key(name.as_str()))
+        has(&self.snapshot, kind, name.as_str())
     }
 }
 

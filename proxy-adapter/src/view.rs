@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use weir_engine::names::Node;
+use weir_engine::names::{Node, Place};
 
 use crate::resource::{Resource, Resources, Snapshot, TypeUrl, Version};
 
@@ -48,7 +48,7 @@ pub struct Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantine {
     refused: BTreeMap<Node, VecDeque<(TypeUrl, Version)>>,
-    good: BTreeMap<(TypeUrl, Arc<str>), Arc<Resource>>,
+    good: BTreeMap<(TypeUrl, Arc<str>, Place), Arc<Resource>>,
 }
 
 impl Quarantine {
@@ -72,7 +72,7 @@ impl Quarantine {
             refused.push_back((kind, resource.version));
         }
         if let Some(good) = good {
-            self.good.insert((kind, resource.name.clone()), good);
+            self.good.insert((kind, resource.name.clone(), resource.zone.clone()), good);
         }
     }
 
@@ -81,9 +81,9 @@ impl Quarantine {
         self.refused.get(node).is_some_and(|refused| refused.contains(&(kind, version)))
     }
 
-    /// What other nodes took under this name.
-    pub fn good(&self, kind: TypeUrl, name: &Arc<str>) -> Option<&Arc<Resource>> {
-        self.good.get(&(kind, name.clone()))
+    /// What other nodes took in place of this, for clients of the same zone.
+    pub fn good(&self, kind: TypeUrl, resource: &Resource) -> Option<&Arc<Resource>> {
+        self.good.get(&(kind, resource.name.clone(), resource.zone.clone()))
     }
 }
 
@@ -145,6 +145,14 @@ fn touched(old: &Snapshot, new: &Snapshot, kind: TypeUrl) -> Vec<Arc<str>> {
     }
     for (node, resources) in &old.per_node {
         if !new.per_node.contains_key(node) {
+            compare(resources, &nothing, kind, &mut names);
+        }
+    }
+    for (zone, resources) in &new.per_zone {
+        compare(old.per_zone.get(zone).unwrap_or(&nothing), resources, kind, &mut names);
+    }
+    for (zone, resources) in &old.per_zone {
+        if !new.per_zone.contains_key(zone) {
             compare(resources, &nothing, kind, &mut names);
         }
     }

@@ -58,12 +58,20 @@ struct NodeMessage {
     /// A struct; only its size is of interest.
     #[prost(bytes = "bytes", tag = "3")]
     metadata: Bytes,
+    #[prost(message, optional, tag = "4")]
+    locality: Option<Locality>,
     #[prost(string, tag = "6")]
     user_agent_name: String,
     #[prost(string, tag = "7")]
     user_agent_version: String,
     #[prost(message, optional, tag = "8")]
     user_agent_build_version: Option<BuildVersion>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Locality {
+    #[prost(string, tag = "2")]
+    zone: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -149,7 +157,8 @@ impl From<NodeMessage> for NodeInfo {
             format!("{}.{}.{}", version.major, version.minor, version.patch)
         });
         let agent = format!("{} {version}", node.user_agent_name).trim().to_owned();
-        Self { id: node.id, agent, metadata_bytes: node.metadata.len() }
+        let zone = node.locality.unwrap_or_default().zone;
+        Self { id: node.id, zone, agent, metadata_bytes: node.metadata.len() }
     }
 }
 

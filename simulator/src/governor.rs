@@ -50,8 +50,11 @@ impl<M: Model> Governor<M> {
         };
         let service = decide(&mut self.state, &observation, &self.model).services.pop()?;
         let first = service.realisations.first();
-        let assignment =
-            first.map(|made| Assignment { groups: made.groups.clone(), shed: made.shed });
+        let assignment = first.map(|made| Assignment {
+            groups: made.groups.clone(),
+            zones: made.zones.clone(),
+            shed: made.shed,
+        });
         self.last = Some(service);
         assignment
     }

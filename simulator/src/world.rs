@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use weir_engine::decision::Group;
+use weir_engine::decision::{Group, ZoneWeights};
 use weir_engine::names::{Address, ServiceId};
 use weir_engine::observation::Report;
 use weir_engine::topology::ServiceTopology;
@@ -65,8 +65,24 @@ pub struct Tick {
 pub struct Assignment {
     /// The localities that they shall use.
     pub groups: Vec<Group>,
+    /// What proxies of one zone shall use instead of the localities' weights.
+    pub zones: Vec<ZoneWeights>,
     /// The part of the requests that they shall turn away.
     pub shed: Ratio,
+}
+
+impl Assignment {
+    /// The localities as proxies of a zone shall use them.
+    fn of_zone(&self, zone: &str) -> Vec<Group> {
+        let own = self.zones.iter().find(|own| own.client.as_str() == zone);
+        let weights = own.map_or(&[][..], |own| &own.weights);
+        let weight =
+            |index: usize, group: &Group| weights.get(index).copied().unwrap_or(group.weight);
+        let groups = self.groups.iter().enumerate();
+        groups
+            .map(|(index, group)| Group { weight: weight(index, group), ..group.clone() })
+            .collect()
+    }
 }
 
 /// The service that every scenario is about.

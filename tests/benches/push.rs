@@ -144,6 +144,7 @@ impl Plan {
         ];
         let realisation = Realisation {
             shed: weir_engine::units::Ratio::ZERO,
+            zones: vec![],
             clusters: vec![CLUSTER.into()],
             form: Form::Classes,
             groups,
@@ -152,6 +153,7 @@ impl Plan {
         };
         let service = ServiceDecision {
             shed: weir_engine::units::Ratio::ZERO,
+            zones: vec![],
             service: self.topology.services[0].service.clone(),
             policy: "bench/shop".into(),
             mode: Mode::Enforce,

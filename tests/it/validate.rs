@@ -30,6 +30,7 @@ use weir_engine::topology::{
     BalancerPolicy, ClientCluster, ClientKind, ClusterForm, Endpoint, ServiceTopology, Topology,
 };
 use weir_engine::units::{Moment, PerSecond, Ratio};
+use weir_engine::zones::{Way, ZoneSplit};
 use weir_proxy_adapter::native::{self, ClusterSettings, Native, UpstreamProtocol};
 use weir_proxy_adapter::resource::{Snapshot, TypeUrl};
 use weir_proxy_adapter::translate::{Translation, translate};
@@ -94,8 +95,10 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
         (step(), step())
     });
     let mode = prop_oneof![1 => Just(Mode::Observe), 4 => Just(Mode::Enforce)];
-    (endpoints, prop::collection::vec(form(), 1..4), mode).prop_map(
-        |((first, second), forms, mode)| {
+    let near = prop::collection::vec(0.0..=4.0_f64, 0..3);
+    (endpoints, prop::collection::vec(form(), 1..4), mode, near).prop_map(
+        |((first, second), forms, mode, near)| {
+            let zones: Vec<ZoneSplit> = near.iter().enumerate().map(split).collect();
             let topology = topology(&second, &forms);
             let mut memory = Memory::default();
             let mut made = Vec::new();
@@ -106,6 +109,7 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                     endpoints: &granted,
                     ejected_by_proxies: &ejected,
                     shed: Ratio::clamped(granted.len() as f64 / 80.0),
+                    zones: &zones,
                     mode,
                     at: Moment::from_millis(at),
                 };
@@ -113,6 +117,7 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
             }
             let decided = ServiceDecision {
                 shed: Ratio::ZERO,
+                zones: Vec::new(),
                 service: topology.service.clone(),
                 policy: PolicyName::default(),
                 mode,
@@ -129,6 +134,16 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
             (decision, Topology { services: vec![topology] })
         },
     )
+}
+
+/// Clients of a zone that goes to one zone more or less often, to one never, and to two as all do.
+fn split((client, &factor): (usize, &f64)) -> ZoneSplit {
+    let way = |(zone, factor): (&str, f64)| Way { zone: zone.into(), factor, share: Ratio::ZERO };
+    ZoneSplit {
+        client: format!("z{client}").as_str().into(),
+        part: Ratio::clamped(0.4),
+        ways: [("z0", factor), ("z2", 0.0)].map(way).into(),
+    }
 }
 
 fn topology(drawn: &[Drawn], forms: &[ClusterForm]) -> ServiceTopology {
@@ -168,6 +183,12 @@ proptest! {
         let sent = &translation.snapshot.types[&TypeUrl::Endpoints];
         let clusters = &made.1.services[0].clusters;
         prop_assert!(clusters.iter().all(|cluster| sent.contains_key(cluster.name.as_str())));
+        for made in &made.0.services[0].realisations {
+            for zone in &made.zones {
+                let own = &translation.snapshot.per_zone[&zone.client][&TypeUrl::Endpoints];
+                prop_assert!(made.clusters.iter().all(|name| own.contains_key(name.as_str())));
+            }
+        }
     }
 }
 
@@ -187,7 +208,9 @@ fn assignments(runner: &mut TestRunner, count: usize) -> Vec<ClusterLoadAssignme
 
 fn endpoints(snapshot: &Snapshot) -> Vec<ClusterLoadAssignment> {
     // A topology without clusters gives none.
-    let resources = snapshot.types.get(&TypeUrl::Endpoints).into_iter().flat_map(|of| of.values());
+    let all = snapshot.per_zone.values().chain([&snapshot.types]);
+    let resources =
+        all.filter_map(|types| types.get(&TypeUrl::Endpoints)).flat_map(|of| of.values());
     resources.map(|found| ClusterLoadAssignment::decode(&found.body[..]).unwrap()).collect()
 }
 

@@ -22,6 +22,7 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
     };
     ServiceDecision {
         shed: weir_engine::units::Ratio::ZERO,
+        zones: vec![],
         service: ServiceId::new("a", "b"),
         policy: PolicyName::default(),
         mode: Mode::Enforce,

@@ -211,6 +211,7 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
     };
     ServiceDecision {
         shed: weir_engine::units::Ratio::ZERO,
+        zones: vec![],
         service: cast.id.clone(),
         policy: policy(cast),
         mode: cast.mode,
@@ -475,6 +476,7 @@ fn realisation(endpoints: &[EndpointDecision], cast: &Cast) -> Realisation {
     }
     Realisation {
         shed: weir_engine::units::Ratio::ZERO,
+        zones: vec![],
         clusters: vec![cast.id.name.as_ref().into()],
         form: if light > 0 { Form::Classes } else { Form::InOut },
         groups,

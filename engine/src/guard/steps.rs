@@ -60,7 +60,7 @@ impl Moves {
         self.0.iter().filter(|(then, _)| at.since(*then) < window).map(|(_, moved)| moved).sum()
     }
 
-    fn add(&mut self, at: Moment, moved: f64) {
+    pub(super) fn add(&mut self, at: Moment, moved: f64) {
         while self.0.front().is_some_and(|(then, _)| at.since(*then) >= MINUTE) {
             self.0.pop_front();
         }
@@ -82,6 +82,9 @@ pub struct Mesh {
     /// Requests per second of all services, as of the last step.
     pub load: f64,
     pub(super) moves: Moves,
+    /// Traffic moved between zones, counted apart: what keeps clients near must not take from what
+    /// saves them.
+    pub(super) zone_moves: Moves,
 }
 
 /// Which way an endpoint's weight last went.
@@ -235,6 +238,23 @@ fn too_many(endpoints: &mut [Granted], view: &View<'_>, memory: &mut Memory) -> 
     full
 }
 
+/// The part of the service's requests that may still be moved now, and by which limit: given what
+/// the service and the mesh have moved.
+pub(super) fn allowed(
+    load: f64,
+    view: &View<'_>,
+    (moves, all): (&Moves, &Moves),
+    mesh: &Mesh,
+) -> (f64, Bound) {
+    let own = (MOVED_MOST - moves.within(view.at, MINUTE))
+        .min(view.goal.balancing.max_step.value() - moves.within(view.at, STEP));
+    let mesh_most = (MESH_MOVED_MOST * mesh.load).max(MOVED_MOST * load);
+    let mesh_left = mesh_most - all.within(view.at, MINUTE);
+    let by_mesh = if load > 0.0 { mesh_left / load } else { f64::INFINITY };
+    let bound = if by_mesh < own { Bound::MeshStep } else { Bound::Step };
+    (own.min(by_mesh).max(0.0), bound)
+}
+
 /// Scales the change of serving endpoints to what may still be moved; returns what is moved.
 fn within_step(
     endpoints: &mut [Granted],
@@ -243,16 +263,10 @@ fn within_step(
     (memory, mesh): (&Memory, &Mesh),
 ) -> f64 {
     let moved = moved(endpoints, before);
-    let own = (MOVED_MOST - memory.moves.within(view.at, MINUTE))
-        .min(view.goal.balancing.max_step.value() - memory.moves.within(view.at, STEP));
-    let mesh_most = (MESH_MOVED_MOST * mesh.load).max(MOVED_MOST * load);
-    let mesh_left = mesh_most - mesh.moves.within(view.at, MINUTE);
-    let by_mesh = if load > 0.0 { mesh_left / load } else { f64::INFINITY };
-    let allowed = own.min(by_mesh).max(0.0);
+    let (allowed, bound) = allowed(load, view, (&memory.moves, &mesh.moves), mesh);
     if moved <= allowed {
         return moved;
     }
-    let bound = if by_mesh < own { Bound::MeshStep } else { Bound::Step };
     let wished: Vec<f64> = endpoints.iter().map(|granted| granted.weight).collect();
     // Shares are not linear in weights, so the part of the way that is allowed is searched for.
     let (mut low, mut high) = (0.0, 1.0);
@@ -302,14 +316,21 @@ fn note(endpoints: &[Granted], before: &[f64], at: Moment, memory: &mut Memory) 
     }
 }
 
+/// The part of the way back that is gone in one step, where the whole takes a fixed time. `into`
+/// is the time since it began.
+pub(super) fn part_back(into: Duration, elapsed: Duration) -> f64 {
+    let left = stance::DECAY.saturating_sub(into) + elapsed;
+    let part = if left.is_zero() { 1.0 } else { elapsed.as_secs_f64() / left.as_secs_f64() };
+    part.clamp(0.0, 1.0)
+}
+
 /// Without evidence for long: linearly back to equal weights. `into` is the time since the way
 /// back began.
 pub(super) fn decay(endpoints: &mut [Granted], into: Duration, elapsed: Duration) {
-    let left = stance::DECAY.saturating_sub(into) + elapsed;
-    let part = if left.is_zero() { 1.0 } else { elapsed.as_secs_f64() / left.as_secs_f64() };
+    let part = part_back(into, elapsed);
     let ramps = |granted: &Granted| granted.state == EndpointState::Joining;
     for granted in endpoints.iter_mut().filter(|granted| granted.is_in() && !ramps(granted)) {
-        granted.weight += part.clamp(0.0, 1.0) * (1.0 - granted.weight);
+        granted.weight += part * (1.0 - granted.weight);
         granted.state = EndpointState::Serving;
     }
 }

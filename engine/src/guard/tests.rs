@@ -22,6 +22,8 @@ use crate::plan::Wish;
 use crate::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology};
 use crate::units::{Millis, PerSecond, Ratio};
 
+mod zones;
+
 /// A service under test: steps of one second, with whatever a model may say.
 struct Service {
     topology: ServiceTopology,
@@ -129,6 +131,7 @@ fn plan(weights: &[f64], eject: &[usize]) -> Plan {
     };
     Plan {
         shed: Ratio::ZERO,
+        zones: Vec::new(),
         endpoints: weights.iter().enumerate().map(wish).collect(),
         steering: true,
         capacity: None,

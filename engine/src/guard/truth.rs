@@ -134,6 +134,7 @@ mod tests {
         };
         let realisation = Realisation {
             shed: Ratio::ZERO,
+            zones: Vec::new(),
             clusters: Vec::new(),
             form,
             groups: alloc::vec![group(0..1), group(1..4)],

@@ -63,10 +63,15 @@ impl Bench {
     }
 
     fn step(&mut self, endpoints: &[Granted]) -> Arc<Realisation> {
+        self.step_of(endpoints, &[])
+    }
+
+    fn step_of(&mut self, endpoints: &[Granted], zones: &[ZoneSplit]) -> Arc<Realisation> {
         self.at = self.at.plus(Duration::from_secs(1));
         let none = alloc::vec![0.0; endpoints.len()];
         let wanted = Wanted {
             shed: Ratio::ZERO,
+            zones,
             endpoints,
             ejected_by_proxies: &none,
             mode: self.mode,
@@ -319,4 +324,50 @@ fn a_change_of_topology_forgets_what_was_predicted() {
     bench.step(&granted(&[1.0; 4]));
     bench.memory.remap(&[Some(0), Some(2)]);
     assert!(bench.memory.last.is_empty());
+}
+
+/// Zone a's clients stay at home; those of b, a quarter of all, split evenly.
+fn near() -> Vec<ZoneSplit> {
+    let zones = [("a".into(), 2.0), ("b".into(), 2.0)];
+    let split = |client: &str, part: f64, shares: [f64; 2]| {
+        ZoneSplit::of_shares(client.into(), Ratio::clamped(part), &zones, &shares)
+    };
+    alloc::vec![split("a", 0.75, [1.0, 0.0]), split("b", 0.25, [0.5, 0.5])]
+}
+
+#[test]
+fn clients_of_a_zone_get_weights_of_their_own() {
+    for form in [ClusterForm::native(), grpc()] {
+        let mut bench = Bench::of(&["a", "a", "b", "b"], form);
+        let realisation = bench.step_of(&granted(&[1.0; 4]), &near());
+        let weights: Vec<Vec<u32>> = realisation
+            .zones
+            .iter()
+            .map(|zone| zone.weights.iter().map(|weight| weight.get()).collect())
+            .collect();
+        let whole = |weights: &[u32]| weights.iter().map(|w| f64::from(*w)).sum::<f64>();
+        let half = weights[0].len() / 2;
+        assert!(whole(&weights[0][..half]) / whole(&weights[0]) > 0.999, "{weights:?}");
+        assert!((whole(&weights[1][..half]) / whole(&weights[1]) - 0.5).abs() < 0.001);
+        check_shares(&realisation, &[0.4375, 0.4375, 0.0625, 0.0625]);
+        assert!(same_groups(
+            &[bench.step(&granted(&[1.0; 4]))],
+            &[bench.step(&granted(&[1.0; 4]))]
+        ));
+        assert!(bench.step(&granted(&[1.0; 4])).zones.is_empty());
+    }
+}
+
+#[test]
+fn clusters_that_cannot_tell_zones_apart_get_the_same_for_all() {
+    let own = ClusterForm { zone_aware: true, ..ClusterForm::native() };
+    for form in [round_robin(), least_request_of_others(), own] {
+        let mut bench = Bench::of(&["a", "a", "b", "b"], form);
+        let realisation = bench.step_of(&granted(&[1.0; 4]), &near());
+        assert!(realisation.zones.is_empty());
+        check_shares(&realisation, &[0.25; 4]);
+    }
+    let mut observing = Bench::of(&["a", "a", "b", "b"], ClusterForm::native());
+    observing.mode = Mode::Observe;
+    assert!(observing.step_of(&granted(&[1.0; 4]), &near()).zones.is_empty());
 }

@@ -80,6 +80,7 @@ fn version(name: &str, serving: usize, (load, capacity): (f64, Option<f64>)) -> 
         objectives: Vec::new(),
         moved: Ratio::ZERO,
         shed: Ratio::ZERO,
+        zones: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use weir_engine::decision::{Failing, Reason, ServiceDecision};
 use weir_engine::model::{Model, View};
 use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
+use weir_engine::zones::{Way, ZoneSplit};
 
 use crate::toy::{FINE, Mesh, Seen, all_serve, moved, out, traffic};
 
@@ -30,6 +31,22 @@ impl Any {
     fn number(&self, at: Moment, place: u64) -> f64 {
         let bits = self.bits(at, place);
         if bits & 1 == 0 { f64::from_bits(bits) } else { (bits >> 8) as f64 / (1_u64 << 54) as f64 }
+    }
+
+    /// Splits of some clients over zones that are there, or not.
+    fn zones(&self, view: &View<'_>) -> Vec<ZoneSplit> {
+        let number = |place: u64| self.number(view.at, 700_000 + place);
+        let way = |client: u64, zone: u64| Way {
+            zone: format!("z{zone}").as_str().into(),
+            factor: number(20 * client + zone),
+            share: Ratio::clamped(number(20 * client + zone + 5)),
+        };
+        let split = |client: u64| ZoneSplit {
+            client: format!("z{client}").as_str().into(),
+            part: Ratio::clamped(number(20 * client + 9)),
+            ways: (0..self.bits(view.at, client) % 4).map(|zone| way(client, zone)).collect(),
+        };
+        (0..self.bits(view.at, 600_000) % 5).map(split).collect()
     }
 
     fn length(&self, view: &View<'_>, place: u64) -> usize {
@@ -92,6 +109,7 @@ impl Model for Any {
         };
         Plan {
             shed: Ratio::ZERO,
+            zones: self.zones(view),
             endpoints: (0..self.length(view, 4)).map(wish).collect(),
             steering: true,
             capacity: None,
@@ -116,6 +134,11 @@ fn check(service: &ServiceDecision) -> Result<(), TestCaseError> {
         prop_assert!(count == 0 || (sum - 1.0).abs() < 1e-9, "{sum}");
         let weights: u64 = realisation.groups.iter().map(|g| u64::from(g.weight.get())).sum();
         prop_assert!(weights <= 1 << 31);
+        for zone in &realisation.zones {
+            prop_assert_eq!(zone.weights.len(), realisation.groups.len());
+            let weights: u64 = zone.weights.iter().map(|weight| u64::from(weight.get())).sum();
+            prop_assert!(weights <= 1 << 24, "room for the mark of what is turned away");
+        }
         let members: usize = realisation.groups.iter().map(|group| group.members.len()).sum();
         prop_assert_eq!(members, count, "nobody is left out");
     }
@@ -143,6 +166,9 @@ proptest! {
         seed in any::<u64>(), count in 0_usize..14, restart in 0_u32..60, tick in 100_u64..2_000,
     ) {
         let (mut mesh, model) = (Mesh::of(&[("shop", count)]), Any { seed });
+        for (index, endpoint) in mesh.services[0].endpoints.iter_mut().enumerate() {
+            endpoint.locality.zone = format!("z{}", index as u64 % (1 + seed % 3)).as_str().into();
+        }
         let (mut moves, mut before) = (Moves::default(), None::<Vec<f64>>);
         for step in 0..60 {
             mesh.at = mesh.at.plus(Duration::from_millis(tick));

@@ -6,9 +6,11 @@ use weir_engine::assessment::{Assessment, Expectation, Judgement};
 use weir_engine::decision::EndpointState;
 use weir_engine::history::{History, Window};
 use weir_engine::model::View;
+use weir_engine::names::Place;
 use weir_engine::observation::Row;
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 
+use super::zones::Zones;
 use super::{Endpoint, Memory};
 use crate::concurrency::Timing;
 use crate::errors::{self, Counts};
@@ -53,6 +55,7 @@ const STEP_MOST: Duration = Duration::from_secs(600);
 pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
     let fresh = Fresh::of(view, memory);
     (memory.at, memory.elapsed) = (Some(view.at), fresh.elapsed);
+    memory.zones.see(&fresh.windows, view, fresh.elapsed);
     let looks = look(view, memory, &fresh);
     learn(memory, &looks, view, &fresh);
     let part = memory.part();
@@ -113,7 +116,8 @@ struct Look {
 fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
     let (spread, busy, shape) =
         (memory.spread.max(1.0), memory.busy.busy, memory.shape.unwrap_or(0.0));
-    let declared = view.topology.endpoints.iter().zip(&mut memory.endpoints);
+    let Memory { endpoints, zones, .. } = memory;
+    let declared = view.topology.endpoints.iter().zip(endpoints);
     declared
         .enumerate()
         .map(|(index, (declared, endpoint))| {
@@ -122,7 +126,9 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             endpoint.count(proving.map(|standing| standing.since), index, fresh);
             let finished = fresh.rows(index).any(|row| row.requests > row.errors);
             let learns = declared.concurrency.is_none();
-            let Some(seen) = pooled(view.history, index, learns) else { return Look::default() };
+            let zone = &declared.locality.zone;
+            let seen = pooled(view.history, (index, zone), learns, zones);
+            let Some(seen) = seen else { return Look::default() };
             if finished {
                 endpoint.knee.see_rate(seen.rate, fresh.pace.1);
             }
@@ -151,19 +157,24 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
 }
 
 /// An endpoint's counts from the newest window back, until they are enough or the reach ends. Its
-/// quick requests are looked for only where its workers are to be learned.
-fn pooled(history: &History, endpoint: usize, learns: bool) -> Option<Seen> {
+/// quick requests are looked for only where its workers are to be learned. The time that requests of
+/// other zones spend on their way is not the endpoint's.
+fn pooled(
+    history: &History,
+    (endpoint, zone): (usize, &Place),
+    learns: bool,
+    zones: &Zones,
+) -> Option<Seen> {
     let (mut requests, mut finished, mut seconds) = (0.0, 0.0, 0.0);
     let (mut timed, mut sum_ms, mut windows, mut quick) = (0.0, 0.0, 0.0, 0.0);
-    let rows = history.newest_first().filter_map(|window| window.row(endpoint));
-    for row in rows {
+    let windows_of = history.newest_first();
+    let rows = windows_of.filter_map(|window| Some((window, window.row(endpoint)?)));
+    for (window, row) in rows {
         if row.latency.count.is_finite() && row.latency.sum_ms.is_finite() {
-            if learns {
-                let low = row.latency.quantile(Ratio::clamped(concurrency::QUICK));
-                quick += row.latency.count * low.map_or(0.0, Millis::value);
-            }
-            timed += row.latency.count;
-            sum_ms += row.latency.sum_ms;
+            let seen = zones.seen(window, row, zone, learns);
+            quick += seen.count * seen.quick_ms;
+            timed += seen.count;
+            sum_ms += seen.sum_ms;
         }
         if row.clients > 0 {
             requests += row.requests as f64;

@@ -1,7 +1,6 @@
 //! Sharing a service's traffic: who differs, who shall go, and what each one's weight should be.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use weir_engine::assessment::{Assessment, Expectation};
 use weir_engine::decision::{EndpointState, Reason, Slow};
@@ -9,8 +8,9 @@ use weir_engine::model::{Standing, View};
 use weir_engine::observation::Row;
 use weir_engine::plan::{Plan, Wish};
 use weir_engine::units::{Millis, PerSecond, Ratio};
+use weir_engine::zones::ZoneSplit;
 
-use super::Memory;
+use super::{Memory, zones};
 use crate::imbalance::Difference;
 use crate::kinds::{self, Edge, Level};
 use crate::overload::Load;
@@ -25,7 +25,7 @@ use crate::{middle, tail};
 const LOAD_LEAST: f64 = 0.70;
 
 /// And at most for this part: beyond it every split is bad.
-const LOAD_MOST: f64 = 0.93;
+pub(super) const LOAD_MOST: f64 = 0.93;
 
 /// An endpoint of unknown capacity is not raised above this multiple of what it has sustained.
 const SUSTAINED_MOST: f64 = 1.3;
@@ -37,10 +37,6 @@ const COMFORTABLE: f64 = 0.75;
 /// At most this part of the endpoints (and at least one) is out for slowness or coming back from
 /// it: slow endpoints still carry something, and others may become slow too.
 const SLOW_MOST: f64 = 0.1;
-
-/// What a request to another zone costs where the policy keeps traffic at home, in seconds: a
-/// round trip between zones, and as much again for its price.
-const CROSS_ZONE: f64 = 0.002;
 
 /// While returning from an ejection an endpoint gets at most this part of an equal share.
 const PROBATION_MOST: f64 = 0.1;
@@ -59,10 +55,11 @@ pub(super) fn share(view: &View<'_>, assessment: &Assessment, memory: &mut Memor
         settle(&mut endpoints, service);
         explain(&mut endpoints, service, memory);
     }
+    let zones = main.map(|main| service.zones(&endpoints, main, memory)).unwrap_or_default();
     let capacity = service.capacity();
     let most = view.goal.guardrails.max_shed.value();
     let shed = Ratio::clamped(memory.shedding.step(service.load(), most, view.at));
-    Plan { endpoints, steering: steering.is_some(), capacity, shed }
+    Plan { endpoints, steering: steering.is_some(), capacity, shed, zones }
 }
 
 /// A service and what is known of it.
@@ -184,6 +181,24 @@ impl Service<'_> {
         Range { least: balancing.weight_min, most: balancing.weight_max }.with_probe(equal_rate)
     }
 
+    /// Where the clients of each zone should go, where the policy keeps traffic near.
+    fn zones(&self, endpoints: &[Wish], main: f64, memory: &Memory) -> Vec<ZoneSplit> {
+        let members: Vec<usize> = self.members().collect();
+        let servers = self.servers(&members, main, memory);
+        let all: f64 = members.iter().map(|&index| endpoints[index].weight).sum();
+        let load = self.assessment.load.value();
+        let members = members.into_iter().zip(servers);
+        let members = members.map(|(index, server)| {
+            let weight = endpoints[index].weight;
+            // Who has not shown what it can carry gets no more than of an average client.
+            let shown = self.expectation(index).is_some_and(|known| known.surely() > 0.0);
+            let most = if shown { f64::INFINITY } else { load * weight / all };
+            let zone = &self.view.topology.endpoints[index].locality.zone;
+            zones::Member { zone, weight, server: Server { most, ..server } }
+        });
+        memory.zones.splits(self.assessment.load.value(), self.view, &members.collect::<Vec<_>>())
+    }
+
     /// The weights that are best where endpoints differ; nothing at rest.
     fn targets(&self, main: f64, memory: &Memory) -> Option<Vec<f64>> {
         let difference = |index: usize| memory.endpoints[index].difference;
@@ -209,35 +224,24 @@ impl Service<'_> {
 
     /// The best rate of each member. Members of one kind are poured as one.
     fn fill(&self, members: &[usize], main: f64, memory: &Memory) -> Vec<f64> {
-        let zones = Zones::of(self.view);
-        let mut groups: BTreeMap<(u64, u64, usize), usize> = BTreeMap::new();
-        let mut servers: Vec<Server> = Vec::new();
-        let group_of: Vec<usize> = members
-            .iter()
-            .map(|&index| {
-                let adopted = memory.endpoints[index].difference.adopted;
-                let workers = self.workers(index, memory);
-                let zone = zones.of_endpoint(index, self.view);
-                let group = *groups
-                    .entry((adopted.to_bits(), workers.to_bits(), zone))
-                    .or_insert_with(|| {
-                        let capacity = 1_000.0 * libm::exp(main + adopted);
-                        servers.push(Server {
-                            queue: Queue::of(workers),
-                            capacity,
-                            count: 0.0,
-                            zone,
-                        });
-                        servers.len() - 1
-                    });
-                servers[group].count += 1.0;
-                group
-            })
-            .collect();
+        let (servers, group_of) = waterfill::alike(&self.servers(members, main, memory));
         let capacity: f64 = servers.iter().map(|server| server.capacity * server.count).sum();
         let load = self.assessment.load.value().max(LOAD_LEAST * capacity);
-        let rates = waterfill::fill(&servers, &zones.demands(load.min(LOAD_MOST * capacity)));
-        group_of.into_iter().map(|group| rates[group]).collect()
+        let demand = Demand { rate: load.min(LOAD_MOST * capacity), ways: vec![0.0] };
+        let filled = waterfill::fill(&servers, &[demand]);
+        group_of.into_iter().map(|group| filled.rates[group]).collect()
+    }
+
+    /// The members as queues, all in one zone.
+    fn servers(&self, members: &[usize], main: f64, memory: &Memory) -> Vec<Server> {
+        let server = |&index: &usize| Server {
+            queue: Queue::of(self.workers(index, memory)),
+            capacity: 1_000.0 * libm::exp(main + memory.endpoints[index].difference.adopted),
+            most: f64::INFINITY,
+            count: 1.0,
+            zone: 0,
+        };
+        members.iter().map(server).collect()
     }
 
     /// The workers that shape its queue: declared, or as the median of its peers.
@@ -365,67 +369,4 @@ fn explain(endpoints: &mut [Wish], service: Service<'_>, memory: &Memory) {
             Some(_) | None => Reason::Remainder,
         };
     }
-}
-
-/// Client zones and how far endpoint zones are from them.
-struct Zones<'a> {
-    /// Endpoint zones, sorted; empty where zones do not count.
-    names: Vec<&'a str>,
-    /// Client zones with their requests.
-    clients: Vec<(&'a str, f64)>,
-}
-
-impl<'a> Zones<'a> {
-    /// Zones count where the policy keeps traffic at home and clients of several zones report.
-    fn of(view: &View<'a>) -> Self {
-        let window = view.history.newest_first().next();
-        let endpoints = &view.topology.endpoints;
-        let aware = view.goal.balancing.zone_aware.as_ref();
-        let window = window.filter(|window| {
-            window.zones.len() > 1
-                && aware.is_some_and(|aware| endpoints.len() >= aware.min_endpoints as usize)
-        });
-        let Some(window) = window else { return Self { names: Vec::new(), clients: Vec::new() } };
-        let mut names: Vec<&str> = endpoints.iter().map(|e| e.locality.zone.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let least = aware.map_or(0, |aware| aware.min_endpoints_in_zone as usize);
-        let in_zone = |zone: &str| {
-            endpoints.iter().filter(|endpoint| endpoint.locality.zone.as_str() == zone).count()
-        };
-        let clients = window.zones.iter().map(|zone| {
-            let requests: f64 = zone.rows.iter().map(|row| row.requests as f64).sum();
-            // A zone with too few endpoints of its own is at home everywhere.
-            let name = zone.zone.as_str();
-            (if in_zone(name) < least { "" } else { name }, requests)
-        });
-        Self { clients: clients.collect(), names }
-    }
-
-    fn of_endpoint(&self, index: usize, view: &View<'_>) -> usize {
-        let endpoint = view.topology.endpoints.get(index);
-        let zone = endpoint.map_or("", |endpoint| endpoint.locality.zone.as_str());
-        self.names.binary_search(&zone).unwrap_or(0)
-    }
-
-    /// Splits a load over client zones as they ask now.
-    fn demands(&self, load: f64) -> Vec<Demand> {
-        let all: f64 = self.clients.iter().map(|(_, requests)| requests).sum();
-        if all <= 0.0 {
-            return vec![Demand { rate: load, ways: vec![0.0; self.names.len().max(1)] }];
-        }
-        self.clients
-            .iter()
-            .map(|&(client, requests)| Demand {
-                rate: load * requests / all,
-                ways: self.names.iter().map(|&zone| way(client, zone)).collect(),
-            })
-            .collect()
-    }
-}
-
-/// What the way from a client zone to an endpoint zone costs, in seconds.
-fn way(client: &str, zone: &str) -> f64 {
-    let home = client.is_empty() || zone.is_empty() || client == zone;
-    if home { 0.0 } else { CROSS_ZONE }
 }

@@ -232,7 +232,7 @@ impl Hub {
         let quarantine = Arc::make_mut(&mut view.quarantine);
         let mut stop = false;
         for resource in resources {
-            let good = self.refusals.good(kind, &resource.name).cloned();
+            let good = self.refusals.good(kind, resource).cloned();
             quarantine.refuse(node, kind, resource, good);
             stop |= self.refusals.refused((kind, resource), node, words, (connected, now));
         }

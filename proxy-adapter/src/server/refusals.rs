@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_engine::names::{Node, ServiceId};
+use weir_engine::names::{Node, Place, ServiceId};
 use weir_engine::units::Moment;
 
 use crate::resource::{Resource, Snapshot, TypeUrl, Version};
@@ -68,7 +68,7 @@ struct Taken {
 /// The fleet's memory of refusals.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    taken: BTreeMap<(TypeUrl, Arc<str>), Taken>,
+    taken: BTreeMap<(TypeUrl, Arc<str>, Place), Taken>,
     bad: VecDeque<(TypeUrl, Version)>,
     cases: BTreeMap<Subject, Case>,
 }
@@ -77,7 +77,7 @@ impl Refusals {
     /// A node took this. That others refused it lately still counts; but how often the service
     /// stood still before does no longer, if it does not now.
     pub(super) fn taken(&mut self, kind: TypeUrl, resource: &Arc<Resource>, now: Moment) {
-        let key = (kind, resource.name.clone());
+        let key = (kind, resource.name.clone(), resource.zone.clone());
         let case = self.cases.get_mut(&subject(kind, resource));
         let frozen = case.as_ref().is_some_and(|case| case.is_frozen(now));
         let last = self.taken.remove(&key);
@@ -125,9 +125,10 @@ impl Refusals {
         newly_bad || newly_frozen
     }
 
-    /// What some node last took under this name, and the fleet did not refuse.
-    pub(super) fn good(&self, kind: TypeUrl, name: &Arc<str>) -> Option<&Arc<Resource>> {
-        let Taken { last, before } = self.taken.get(&(kind, name.clone()))?;
+    /// What some node last took in place of this, and the fleet did not refuse.
+    pub(super) fn good(&self, kind: TypeUrl, resource: &Resource) -> Option<&Arc<Resource>> {
+        let key = (kind, resource.name.clone(), resource.zone.clone());
+        let Taken { last, before } = self.taken.get(&key)?;
         [Some(last), before.as_ref()].into_iter().flatten().find(|one| !self.is_bad(kind, one))
     }
 
@@ -137,11 +138,15 @@ impl Refusals {
             return wanted.clone();
         }
         let mut allowed = wanted.clone();
-        for (kind, named) in &wanted.types {
+        let zones = wanted.per_zone.values();
+        for (kind, named) in zones.chain([&wanted.types]).flatten() {
             for (name, resource) in named.iter().filter(|(_, one)| self.is_held(*kind, one, now)) {
-                let named = Arc::make_mut(&mut allowed).types.entry(*kind).or_default();
-                match self.good(*kind, name) {
-                    Some(good) => named.insert(resource.name.clone(), good.clone()),
+                let allowed = Arc::make_mut(&mut allowed);
+                let near = allowed.per_zone.get_mut(&resource.zone);
+                let types = if resource.zone.as_str().is_empty() { None } else { near };
+                let named = types.unwrap_or(&mut allowed.types).entry(*kind).or_default();
+                match self.good(*kind, resource) {
+                    Some(good) => named.insert(name.clone(), good.clone()),
                     None => named.remove(name),
                 };
             }
@@ -161,13 +166,12 @@ impl Refusals {
     /// Forgets resources that are no longer wanted.
     pub(super) fn prune(&mut self, wanted: &Snapshot, now: Moment) {
         let mut subjects = BTreeSet::new();
-        for (kind, named) in &wanted.types {
+        let mut keys = BTreeSet::new();
+        for (kind, named) in wanted.per_zone.values().chain([&wanted.types]).flatten() {
+            keys.extend(named.values().map(|one| (*kind, one.name.clone(), one.zone.clone())));
             subjects.extend(named.values().map(|resource| subject(*kind, resource)));
         }
-        let in_types = |kind: &TypeUrl, name: &Arc<str>| {
-            wanted.types.get(kind).is_some_and(|named| named.contains_key(name))
-        };
-        self.taken.retain(|(kind, name), _| in_types(kind, name));
+        self.taken.retain(|key, _| keys.contains(key));
         self.cases.retain(|subject, case| case.is_frozen(now) || subjects.contains(subject));
     }
 
@@ -248,6 +252,30 @@ mod tests {
         let expected = if in_force { &wanted } else { &good };
         assert_eq!(refusals.apply(&wanted, NOW), *expected);
         assert_eq!(refusals.frozen(NOW).is_empty(), in_force);
+    }
+
+    /// What a service stands still at is, for clients of a zone, what such clients took.
+    #[test]
+    fn a_zone_goes_back_to_its_own() {
+        let near = |content: u32| {
+            let resource = Resource::new("a", &content).deciding(1, ServiceId::new("demo", "shop"));
+            Arc::new(resource.in_zone("z".into()))
+        };
+        let both = |all: u32, own: u32| {
+            let mut both = (*snapshot(&[resource("a", all)])).clone();
+            both.insert_in_zone(TypeUrl::Endpoints, near(own));
+            Arc::new(both)
+        };
+        let mut refusals = Refusals::default();
+        for one in [near(11), resource("a", 1)] {
+            refusals.taken(TypeUrl::Endpoints, &one, NOW);
+        }
+        refusals.prune(&both(2, 12), NOW);
+        for node in ["n1", "n2"] {
+            refusals.refused((TypeUrl::Endpoints, &near(12)), &node.into(), "no", (2, NOW));
+        }
+        assert_eq!(refusals.apply(&both(2, 12), NOW), both(1, 11));
+        assert_eq!(refusals.good(TypeUrl::Endpoints, &near(12)), Some(&near(11)));
     }
 
     #[test]

@@ -104,8 +104,20 @@ struct Stream {
 enum Happening {
     Stop,
     View,
-    Request(Option<Result<Request, Status>>),
+    Request(Box<Request>),
+    /// No request any more, or none that can be read.
+    End(Option<Status>),
     Wake,
+}
+
+impl Happening {
+    fn of(next: Option<Result<Request, Status>>) -> Self {
+        match next.transpose() {
+            Ok(Some(request)) => Self::Request(Box::new(request)),
+            Ok(None) => Self::End(None),
+            Err(status) => Self::End(Some(status)),
+        }
+    }
 }
 
 impl Stream {
@@ -118,7 +130,7 @@ impl Stream {
         let Ok(first) = first else {
             return End::Status(Status::deadline_exceeded("no request in the first 5 s"));
         };
-        let mut happening = Happening::Request(first);
+        let mut happening = Happening::of(first);
         loop {
             let responses = match self.react(happening) {
                 Ok(responses) => responses,
@@ -139,15 +151,15 @@ impl Stream {
         match happening {
             Happening::Stop => Err(End::Status(stopping())),
             Happening::View | Happening::Wake => Ok(self.session.update(&view, now)),
-            Happening::Request(Some(Ok(request))) => {
-                let handled = self.session.handle(request, &view, now);
+            Happening::Request(request) => {
+                let handled = self.session.handle(*request, &view, now);
                 handled.map_err(|error| End::Status(Status::invalid_argument(error.to_string())))
             }
             // What it sent cannot be read, or is too much; anything else is a broken connection.
-            Happening::Request(Some(Err(status))) => {
+            Happening::End(Some(status)) => {
                 Err(if is_fault(&status) { End::Status(status) } else { End::Gone })
             }
-            Happening::Request(None) => Err(End::Gone),
+            Happening::End(None) => Err(End::Gone),
         }
     }
 
@@ -156,7 +168,7 @@ impl Stream {
         tokio::select! {
             biased;
             () = self.around.stop.cancelled() => Happening::Stop,
-            request = self.requests.next() => Happening::Request(request),
+            request = self.requests.next() => Happening::of(request),
             _ = self.around.views.changed() => Happening::View,
             () = sleep(wake.unwrap_or_default()), if wake.is_some() => Happening::Wake,
         }

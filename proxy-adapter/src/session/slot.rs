@@ -7,7 +7,7 @@ use weir_engine::units::Moment;
 
 use super::Scene;
 use super::pace::QUIET;
-use crate::resource::{Resource, TypeUrl, Version};
+use crate::resource::{Client, Resource, TypeUrl, Version};
 
 /// Refused versions remembered per name; older ones are long replaced.
 const REFUSED_KEPT: usize = 8;
@@ -95,14 +95,14 @@ impl Slot {
         scene: &Scene<'_>,
         fresh: bool,
     ) -> Wanted {
-        let Some(resource) = scene.view.snapshot.find(scene.node, kind, name) else {
+        let Some(resource) = scene.view.snapshot.find(scene.client(), kind, name) else {
             return self.wanted_of_unknown(kind, name, fresh);
         };
         let refuses = |version| self.refuses(version) || scene.refused(kind, version);
         if !refuses(resource.version) && !self.backs_off(resource, scene.now) {
             return Wanted::Give(resource.clone());
         }
-        let taken = self.good.as_ref().or_else(|| scene.view.quarantine.good(kind, name));
+        let taken = self.good.as_ref().or_else(|| scene.view.quarantine.good(kind, resource));
         match taken {
             Some(good) if !refuses(good.version) => Wanted::Give(good.clone()),
             _ => Wanted::Keep,
@@ -181,7 +181,11 @@ impl Slot {
 impl Scene<'_> {
     /// What the snapshot has for this node under a name.
     pub(super) fn resource(&self, kind: TypeUrl, name: &str) -> Option<&Arc<Resource>> {
-        self.view.snapshot.find(self.node, kind, name)
+        self.view.snapshot.find(self.client(), kind, name)
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client { node: self.node, zone: self.zone }
     }
 
     fn refused(&self, kind: TypeUrl, version: Version) -> bool {

@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::UInt32Value;
-use weir_engine::decision::{Group, Health, Member, Realisation};
+use weir_engine::decision::{Group, Health, Member, Realisation, ZoneWeights};
 use weir_engine::names::{Address, ClusterName, Locality};
 use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Ratio;
@@ -46,6 +46,17 @@ pub(super) fn build(
     mark(&mut endpoints, steps);
     let policy = (steps > 0).then(|| turning_away(steps));
     Ok(ClusterLoadAssignment { endpoints, policy, ..Default::default() })
+}
+
+/// The same for the clients of one zone.
+pub(super) fn for_zone(
+    realisation: &Realisation,
+    declared: Option<&ServiceTopology>,
+    zone: &ZoneWeights,
+) -> Result<ClusterLoadAssignment, Fault> {
+    let weighed = realisation.groups.iter().zip(&zone.weights);
+    let groups = weighed.map(|(group, &weight)| Group { weight, ..group.clone() }).collect();
+    build(&Realisation { groups, ..realisation.clone() }, declared)
 }
 
 /// The part to turn away in whole steps.

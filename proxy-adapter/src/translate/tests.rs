@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::runtime::v3::Runtime;
 use envoy_types::pb::google::protobuf::value::Kind;
 use proptest::prelude::*;
 use prost::Message;
-use weir_engine::decision::{Form, Group, Health, Member, Stance};
+use weir_engine::decision::{Form, Group, Health, Member, Stance, ZoneWeights};
 use weir_engine::goal::Mode;
 use weir_engine::names::{Address, Locality};
 use weir_engine::observation::Source;
@@ -16,6 +16,7 @@ use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint};
 use weir_engine::units::Ratio;
 
 use crate::native::ClusterSettings;
+use crate::resource::Client;
 
 fn weight(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).unwrap()
@@ -46,6 +47,7 @@ fn realisation(clusters: &[&str], groups: Vec<Group>) -> Realisation {
         form: Form::Classes,
         groups,
         predicted: vec![],
+        zones: vec![],
         panicking: false,
     }
 }
@@ -245,7 +247,8 @@ fn sampling_is_a_plain_number_per_node() {
     let decision =
         Decision { sampling: vec![sampling("n1", 7), sampling("n2", 101)], ..Default::default() };
     let translation = translate(&decision, &Topology::default(), &Native::default());
-    let found = translation.snapshot.find(&"n1".into(), TypeUrl::Runtime, RUNTIME_LAYER).unwrap();
+    let client = Client { node: &"n1".into(), zone: &"".into() };
+    let found = translation.snapshot.find(client, TypeUrl::Runtime, RUNTIME_LAYER).unwrap();
     let layer = Runtime::decode(&found.body[..]).unwrap();
     let value = &layer.layer.unwrap().fields[ACCESS_LOG_PERCENT];
     assert_eq!(value.kind, Some(Kind::NumberValue(7.0)));
@@ -310,4 +313,39 @@ fn connect_timeouts_of_zero_are_withheld() {
     let native = Native { clusters: [("shop".into(), settings)].into() };
     let translation = translate(&Decision::default(), &topology(&[], &["shop"]), &native);
     assert_eq!(faults(&translation), [(TypeUrl::Cluster, "shop", &Fault::NoConnectTimeout)]);
+}
+
+/// For clients of zone a: 9 to 1; for others: 1 to 1.
+fn near(sequence: u64, members: &[(&str, Health)]) -> Translation {
+    let mut made =
+        realisation(&["shop"], vec![group("a", &members[..1]), group("b", &members[1..])]);
+    made.zones =
+        vec![ZoneWeights { client: "a".into(), weights: vec![weight(900_000), weight(100_000)] }];
+    let decision = decision(sequence, &[made]);
+    translate(&decision, &topology(&[A, B], &["shop"]), &Native::default())
+}
+
+fn weights_of(snapshot: &Snapshot, zone: &str) -> Vec<u32> {
+    let client = Client { node: &"n1".into(), zone: &zone.into() };
+    let found = snapshot.find(client, TypeUrl::Endpoints, "shop").unwrap();
+    let message = ClusterLoadAssignment::decode(&found.body[..]).unwrap();
+    assert_eq!(message.cluster_name, "shop");
+    message.endpoints.iter().map(|one| one.load_balancing_weight.unwrap().value).collect()
+}
+
+#[test]
+fn clients_of_a_zone_get_an_assignment_of_their_own() {
+    let both = [(A, Health::Healthy), (B, Health::Healthy)];
+    let good = near(1, &both);
+    assert_eq!(weights_of(&good.snapshot, "a"), [900_000, 100_000]);
+    assert_eq!(weights_of(&good.snapshot, "b"), [10, 10]);
+    let even = translate(
+        &decision(2, &[realisation(&["shop"], vec![group("a", &both)])]),
+        &topology(&[A, B], &["shop"]),
+        &Native::default(),
+    );
+    assert_eq!(weights_of(&even.snapshot, "a"), [10], "the next decision has no zones");
+    let broken = near(3, &[(A, Health::Healthy)]);
+    assert!(matches!(faults(&broken)[..], [(TypeUrl::Endpoints, "shop", Fault::Missing(_))]));
+    assert_eq!(broken.over(&good.snapshot), good.snapshot, "what was withheld stays for all zones");
 }

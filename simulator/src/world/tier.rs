@@ -51,7 +51,7 @@ pub(super) struct Tier<'a> {
     late: VecDeque<Vec<Report>>,
     present: Vec<bool>,
     governed: bool,
-    assigned: Vec<Group>,
+    assigned: Assignment,
 }
 
 impl<'a> Tier<'a> {
@@ -120,7 +120,7 @@ impl<'a> Tier<'a> {
             late: VecDeque::new(),
             present: Vec::new(),
             governed: false,
-            assigned: Vec::new(),
+            assigned: Assignment::default(),
         }
     }
 
@@ -221,7 +221,7 @@ impl<'a> Tier<'a> {
         self.present = present;
         let topology = self.declared();
         if !self.governed {
-            self.push(equal(&topology));
+            self.push(Assignment { groups: equal(&topology), ..Assignment::default() });
         }
         Some(topology)
     }
@@ -247,17 +247,20 @@ impl<'a> Tier<'a> {
         for proxy in &mut self.proxies {
             proxy.turn_away(assignment.shed);
         }
-        self.push(assignment.groups);
+        self.push(assignment);
     }
 
     /// Gives all proxies an assignment. The same once more is no push.
-    fn push(&mut self, groups: Vec<Group>) {
-        if groups != self.assigned {
-            for proxy in &mut self.proxies {
-                proxy.assign(&groups);
-            }
-            self.assigned = groups;
+    fn push(&mut self, assignment: Assignment) {
+        if assignment.groups == self.assigned.groups && assignment.zones == self.assigned.zones {
+            return;
         }
+        let zones = self.scenario.zones.iter();
+        let groups: Vec<Vec<Group>> = zones.map(|(zone, _)| assignment.of_zone(zone)).collect();
+        for (proxy, &zone) in self.proxies.iter_mut().zip(&self.zones) {
+            proxy.assign(&groups[zone]);
+        }
+        self.assigned = assignment;
     }
 
     /// The service as discovery would declare it.

@@ -34,6 +34,8 @@ spec:
       targetPercent: 99
       timeWindow: { duration: 1h }
       indicator: { type: Latency, latency: { threshold: 500ms } }
+  loadBalancing:
+    zoneAware: { preferLocal: {} }
 ";
 
 /// The longest latency that a policy may promise.

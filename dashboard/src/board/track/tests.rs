@@ -15,6 +15,7 @@ fn decision(count: usize) -> ServiceDecision {
     };
     ServiceDecision {
         shed: weir_engine::units::Ratio::ZERO,
+        zones: vec![],
         service: ServiceId::new("a", "b"),
         policy: PolicyName::default(),
         mode: Mode::Enforce,

@@ -31,6 +31,7 @@ fn endpoint(address: &str, state: EndpointState, reason: Reason) -> EndpointDeci
 fn service(mode: Mode, stance: Stance, endpoints: Vec<EndpointDecision>) -> ServiceDecision {
     ServiceDecision {
         shed: Ratio::ZERO,
+        zones: Vec::new(),
         service: ServiceId::new("demo", "shop"),
         policy: PolicyName::from("demo/shop"),
         mode,

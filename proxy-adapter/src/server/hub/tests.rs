@@ -186,7 +186,10 @@ fn a_refusal_is_remembered_for_its_node_and_two_stop_the_service_for_all() {
     let quarantine = &hub.view().quarantine;
     assert!(quarantine.is_refused(&"n1".into(), kind, bad.version));
     assert!(!quarantine.is_refused(&"n2".into(), kind, bad.version));
-    assert_eq!(quarantine.good(kind, &"a".into()), Some(&resource(&snapshot(10, 1))));
+    assert_eq!(
+        quarantine.good(kind, &resource(&snapshot(10, 1))),
+        Some(&resource(&snapshot(10, 1)))
+    );
     assert_eq!(hub.view().snapshot, snapshot(10, 2), "one node alone may be odd");
 
     hub.hear(&"n2".into(), refused(), NOW);

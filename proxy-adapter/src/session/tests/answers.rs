@@ -130,3 +130,42 @@ fn a_node_gets_its_own_layer_and_hears_only_of_its_own_changes() {
     stream.view = stream.view.change(own(4, 3)).unwrap();
     told(&stream.pass(0), &["rtds weir=4"]);
 }
+
+/// A client gets what is for its zone, and is told when that changes, though nothing else did.
+#[test]
+fn clients_of_a_zone_get_their_own() {
+    for dialect in [Dialect::StateOfTheWorld, Dialect::Incremental] {
+        let told = |zone: &str, own: &[u32]| {
+            let mut stream = Stream::new(dialect);
+            let mut out = Vec::new();
+            for (step, content) in own.iter().enumerate() {
+                let mut snapshot = Snapshot::default();
+                snapshot.insert(Endpoints, Resource::new("a", &1_u32));
+                let own = Resource::new("a", content).in_zone("z1".into());
+                snapshot.insert_in_zone(Endpoints, Arc::new(own));
+                stream.view = stream.view.change(Arc::new(snapshot)).unwrap();
+                let node = NodeInfo { id: NODE.into(), zone: zone.into(), ..NodeInfo::default() };
+                let ask = match dialect {
+                    Dialect::StateOfTheWorld => {
+                        Ask::Names { version: String::new(), names: vec!["a".into()] }
+                    }
+                    Dialect::Incremental => Ask::Changes {
+                        subscribe: vec!["a".into()],
+                        unsubscribe: Vec::new(),
+                        has: Vec::new(),
+                    },
+                };
+                let responses = if step == 0 {
+                    stream.send(Request { node: Some(node), ask, ..request(Endpoints, "") })
+                } else {
+                    stream.session.update(&stream.view, stream.now)
+                };
+                out.extend(responses.iter().map(text));
+                stream.ack(&responses, &["a"]);
+            }
+            out
+        };
+        assert_eq!(told("z1", &[7, 8]), ["eds a=7", "eds a=8"]);
+        assert_eq!(told("z2", &[7, 8]), ["eds a=1"]);
+    }
+}
