@@ -8,6 +8,7 @@ use weir_engine::goal::{Goal, Objective};
 use weir_engine::names::ServiceId;
 use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Moment;
+use weir_engine::zones::{Way, ZoneSplit};
 
 use super::log::Log;
 use super::matrix::Matrix;
@@ -18,6 +19,7 @@ use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
 use crate::view::service::{
     EndpointCounts, EndpointView, ObjectiveView, ServiceDetail, ServiceSummary, TrafficView,
+    ZoneView,
 };
 use crate::view::{Time, plain};
 
@@ -148,6 +150,15 @@ impl Snapshot {
     }
 }
 
+fn zone_view(split: &ZoneSplit) -> ZoneView {
+    let share = |way: &Way| (plain(way.zone.as_str()), way.share.value());
+    ZoneView {
+        client: plain(split.client.as_str()),
+        part: split.part.value(),
+        shares: split.ways.iter().map(share).collect(),
+    }
+}
+
 impl<'a> Service<'a> {
     pub(crate) fn summary(&self) -> ServiceSummary {
         let decision = self.decision;
@@ -162,6 +173,7 @@ impl<'a> Service<'a> {
             telemetry_age_ms: self.record.fresh.map(|fresh| millis(self.at.since(fresh))),
             traffic: self.traffic(),
             capacity_per_second: decision.capacity.map(f64::from),
+            zones: decision.zones.iter().map(zone_view).collect(),
             endpoints: self.counts(),
             objectives: decision
                 .objectives

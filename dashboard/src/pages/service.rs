@@ -13,7 +13,9 @@ use crate::board::read::{Range, Service};
 use crate::chart::heat::{self, Metric, Swatch};
 use crate::chart::service::{Drawing, ServiceChart};
 use crate::chart::small;
-use crate::view::service::{EndpointState, EndpointView, LimitView, ObjectiveView, ServiceDetail};
+use crate::view::service::{
+    EndpointState, EndpointView, LimitView, ObjectiveView, ServiceDetail, ZoneView,
+};
 
 /// Endpoints in the table if not all are asked for.
 const ENDPOINTS: usize = 100;
@@ -212,6 +214,7 @@ fn tiles(detail: &ServiceDetail) -> Vec<Tile> {
         bar: None,
         note: format!("p99 {}", latency(summary.traffic.p99_ms)),
     });
+    tiles.extend(near(&summary.zones));
     let counts = &summary.endpoints;
     let taking = counts.total - counts.ejected - counts.not_ready;
     tiles.push(Tile {
@@ -222,6 +225,23 @@ fn tiles(detail: &ServiceDetail) -> Vec<Tile> {
         note: states(detail),
     });
     tiles
+}
+
+/// How many requests stay in their clients' zones, where clients of each zone have shares of their
+/// own.
+fn near(zones: &[ZoneView]) -> Option<Tile> {
+    let home = |zone: &ZoneView| zone.shares.get(&zone.client).copied().unwrap_or(0.0);
+    let parts: f64 = zones.iter().map(|zone| zone.part).sum();
+    let near: f64 = zones.iter().map(|zone| zone.part * home(zone)).sum();
+    let each = zones.iter().map(|zone| format!("{} {}", zone.client, percent(home(zone))));
+    let note = each.take(4).collect::<Vec<_>>().join(" · ");
+    (parts > 0.0).then(|| Tile {
+        label: "In the clients' zone".into(),
+        value: percent(near / parts),
+        class: "",
+        bar: Some(small::bar(near / parts, "calm")),
+        note,
+    })
 }
 
 fn states(detail: &ServiceDetail) -> String {
@@ -309,5 +329,23 @@ impl EndpointRow {
             p99: latency(endpoint.traffic.p99_ms),
             why: endpoint.why.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_how_many_requests_stay_in_their_clients_zone() {
+        let zone = |client: &str, part: f64, home: f64| ZoneView {
+            client: client.into(),
+            part,
+            shares: [(client.to_owned(), home), ("c".into(), 1.0 - home)].into(),
+        };
+        let tile = near(&[zone("a", 0.75, 0.8), zone("b", 0.25, 1.0)]);
+        let said = tile.map(|tile| (tile.value, tile.note));
+        assert_eq!(said, Some(("85 %".into(), "a 80 % · b 100 %".into())));
+        assert!(near(&[]).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! Services and their endpoints.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -91,10 +93,25 @@ pub struct ServiceSummary {
     /// Requests per second that the endpoints which are in can carry, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_per_second: Option<f64>,
+    /// Where the clients of each zone go; empty where all go alike.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub zones: Vec<ZoneView>,
     /// How many endpoints are in which state.
     pub endpoints: EndpointCounts,
     /// How the policy's objectives stand.
     pub objectives: Vec<ObjectiveView>,
+}
+
+/// Where the clients of one zone go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZoneView {
+    /// The clients' zone.
+    pub client: String,
+    /// Their part of the service's requests, 0 to 1.
+    pub part: f64,
+    /// By endpoint zone: the part of these clients' requests that goes there, 0 to 1.
+    pub shares: BTreeMap<String, f64>,
 }
 
 /// Load, errors and latency over the last seconds. What is absent is not known, never zero.
