@@ -49,6 +49,8 @@ pub struct Memory {
     pub answering: BTreeSet<Node>,
     /// Measured shares that do not match what was pushed.
     pub mismatch: Option<Hold>,
+    /// The part of the requests that is turned away.
+    shed: Ratio,
     /// Where the clients of each zone go.
     zones: Vec<ZoneSplit>,
     /// Traffic moved between zones in the last minute.
@@ -197,6 +199,7 @@ pub fn allow(
     tell_of_proxies(&mut endpoints, view);
     remember(&endpoints, view, memory);
     let shed = shed::bounded(plan, &stance, view);
+    memory.shed = shed;
     zones::follow(&endpoints, (plan, &stance), assessment, view, (memory, mesh));
     let zones = memory.zones.clone();
     Allowed { stance: settled(stance, &endpoints, &zones), endpoints, shed, zones }

@@ -33,7 +33,7 @@ const SLOPE_LEAST: f64 = 0.35;
 const CALM: f64 = 0.5;
 
 /// From this part on deviations have stayed.
-const STAYED: f64 = 0.9;
+const STAYED: f64 = 0.97;
 
 /// Deviations count up to a factor of e: how far beyond its limits an endpoint is says little of
 /// how long it will be.

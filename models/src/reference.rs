@@ -35,7 +35,7 @@ const PAST: usize = 5;
 
 /// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
 /// time that it is out or starved.
-const OUTLASTS_LEAST: f64 = 0.8;
+const OUTLASTS_LEAST: f64 = 0.9;
 
 /// Watched for less than this, a service has shown nothing of how long its deviations last.
 const EXPERIENCED: Duration = Duration::from_secs(30);
@@ -100,6 +100,15 @@ pub struct Memory {
     compared: Evidence,
 }
 
+/// How an endpoint stood at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Past {
+    /// How far it was from its long run.
+    deviation: f64,
+    /// Its long run.
+    long: f64,
+}
+
 /// What is remembered of one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Endpoint {
@@ -126,7 +135,7 @@ struct Endpoint {
     /// When the probation began that the counts belong to.
     proving_since: Option<Moment>,
     /// Deviations set aside, one per loop, the newest first: an ejection's length of them.
-    past: [Option<f64>; PAST],
+    past: [Option<Past>; PAST],
     /// Whether it differs from its peers.
     difference: Difference,
 }

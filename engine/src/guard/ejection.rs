@@ -2,7 +2,7 @@
 //!
 //! Ejection is immediate but capped: by number, by what stays healthy, by the proxies' panic line
 //! (below it they ignore health and every sick endpoint is back at once), and by what the others
-//! can carry. An ejected endpoint gets no traffic, so no evidence: only time brings it back, to a
+//! can carry: what would be lost there must not be more than what fails here. An ejected endpoint gets no traffic, so no evidence: only time brings it back, to a
 //! probation in which clean counts let it stay.
 
 use alloc::vec::Vec;
@@ -25,6 +25,9 @@ const ABOVE_PANIC: f64 = 0.1;
 
 /// The others must be able to carry the load at this part of their capacity.
 const CAPACITY_USED_MOST: f64 = 0.9;
+
+/// So much of the requests is let in at least: what is turned away is part of the load.
+const SHARE_LEAST: f64 = 0.05;
 
 /// A sum of parts k/P carries rounding of the order of 1e-15 per term.
 const SLACK: f64 = 1e-9;
@@ -108,7 +111,7 @@ pub(super) fn eject(
     memory: &Memory,
 ) {
     for index in worst_first(endpoints, plan, assessment) {
-        let granted_bound = limit(endpoints, index, assessment, view);
+        let granted_bound = limit(endpoints, index, (assessment, memory), view);
         let granted = &mut endpoints[index];
         granted.reason = plan.endpoints[index].reason.clone();
         granted.bound = granted_bound;
@@ -148,7 +151,7 @@ fn length(view: &View<'_>, times: u32) -> Duration {
 fn limit(
     endpoints: &[Granted],
     candidate: usize,
-    assessment: &Assessment,
+    (assessment, memory): (&Assessment, &Memory),
     view: &View<'_>,
 ) -> Option<Bound> {
     let count = endpoints.len();
@@ -166,7 +169,10 @@ fn limit(
         return Some(Bound::EjectionCap);
     }
     health_bound(count, out_after, view).or_else(|| {
-        (!others_can_carry(endpoints, candidate, assessment)).then_some(Bound::Capacity)
+        let load = assessment.load.value() / (1.0 - memory.shed.value()).max(SHARE_LEAST);
+        let lacking = lacking(endpoints, candidate, assessment, load);
+        (lacking > 0.0 && lacking > saved(endpoints, candidate, assessment, load))
+            .then_some(Bound::Capacity)
     })
 }
 
@@ -203,9 +209,16 @@ pub(super) fn part_out(endpoints: &[Granted], index: usize, view: &View<'_>) -> 
     opinion.map_or(0.0, |opinion| f64::from(opinion.ejected_by) / f64::from(opinion.of))
 }
 
-/// Whether the remaining endpoints can carry the load. One of unknown capacity counts as the mean
-/// of the others; where none is known, nothing speaks against it.
-fn others_can_carry(endpoints: &[Granted], candidate: usize, assessment: &Assessment) -> bool {
+/// Requests per second that no longer fail once an endpoint is out, if what is proven holds.
+fn saved(endpoints: &[Granted], candidate: usize, assessment: &Assessment, load: f64) -> f64 {
+    let failing = assessment.endpoints.get(candidate).and_then(|judgement| judgement.failing);
+    let share = super::shares(endpoints).get(candidate).copied().unwrap_or(0.0);
+    load * share * failing.map_or(0.0, |failing| failing.bound.value())
+}
+
+/// Requests per second that the remaining endpoints cannot carry of a load. One of unknown capacity
+/// counts as the mean of the others; where none is known, nothing speaks against it.
+fn lacking(endpoints: &[Granted], candidate: usize, assessment: &Assessment, load: f64) -> f64 {
     let (mut known, mut capacity) = (0.0, 0.0);
     let (mut parts, mut unknown) = (0.0, 0.0);
     for (index, granted) in endpoints.iter().enumerate() {
@@ -224,7 +237,7 @@ fn others_can_carry(endpoints: &[Granted], candidate: usize, assessment: &Assess
         }
     }
     if parts <= 0.0 {
-        return true;
+        return 0.0;
     }
-    assessment.load.value() <= CAPACITY_USED_MOST * (capacity + unknown * known / parts)
+    load - CAPACITY_USED_MOST * (capacity + unknown * known / parts)
 }

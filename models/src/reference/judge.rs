@@ -11,7 +11,7 @@ use weir_engine::observation::Row;
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 
 use super::zones::Zones;
-use super::{Endpoint, Memory};
+use super::{Endpoint, Memory, Past};
 use crate::concurrency::Timing;
 use crate::errors::{self, Counts};
 use crate::queue::Queue;
@@ -248,7 +248,11 @@ impl Endpoint {
         if let (true, Some(filter)) = (before > 0.0, &mut self.filter)
             && let Some((old, new)) = at(before).zip(at(learned))
         {
-            filter.shift(new.ln_ms - old.ln_ms);
+            let by = new.ln_ms - old.ln_ms;
+            filter.shift(by);
+            for then in self.past.iter_mut().flatten() {
+                then.long += by;
+            }
         }
         learned
     }
@@ -301,22 +305,30 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     }
 }
 
-/// Compares deviations of a loop and of an ejection ago with what is seen now, and sets the
+/// Compares deviations of a loop and of an ejection ago with what is seen now, against the long run
+/// of then: the long run comes to meet what lasts, which must not count as passing. Sets the
 /// present ones aside.
 fn compare(memory: &mut Memory, looks: &[Look]) {
     for (look, endpoint) in looks.iter().zip(&mut memory.endpoints) {
         let now = look.known.zip(endpoint.filter);
-        if let Some((look, filter)) = now {
-            let seen = look.ln_ms - filter.long;
+        if let Some((look, _)) = now {
+            let seen = |then: Past| (then.deviation, look.ln_ms - then.long);
             if let [Some(lately), ..] = endpoint.past {
-                memory.follows.add(lately, seen);
+                let (before, now) = seen(lately);
+                memory.follows.add(before, now);
             }
-            if let [.., Some(before)] = endpoint.past {
-                memory.outlasts.add(before, seen);
+            if let [.., Some(then)] = endpoint.past
+                && then.deviation > 0.0
+            {
+                let (before, now) = seen(then);
+                memory.outlasts.add(before, now);
             }
         }
         endpoint.past.rotate_right(1);
-        endpoint.past[0] = now.map(|(_, filter)| filter.deviation());
+        endpoint.past[0] = now.map(|(_, filter)| Past {
+            deviation: filter.deviation(),
+            long: filter.long,
+        });
     }
 }
 
