@@ -90,6 +90,8 @@ pub struct Memory {
     zones: Zones,
     /// What is turned away.
     shedding: Shedding,
+    /// By how much endpoints' levels wander within an ejection's length: an ordinary deviation.
+    wander: f64,
     /// The error ratio that is usual here.
     usual_errors: Option<f64>,
     /// How many workers peers had busy.
@@ -107,6 +109,8 @@ struct Past {
     deviation: f64,
     /// Its long run.
     long: f64,
+    /// Logarithm of its capacity.
+    level: f64,
 }
 
 /// What is remembered of one endpoint.

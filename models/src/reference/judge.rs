@@ -309,8 +309,12 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
 /// of then: the long run comes to meet what lasts, which must not count as passing. Sets the
 /// present ones aside.
 fn compare(memory: &mut Memory, looks: &[Look]) {
+    let mut wander = Vec::new();
     for (look, endpoint) in looks.iter().zip(&mut memory.endpoints) {
         let now = look.known.zip(endpoint.filter);
+        if let (Some(_), [.., Some(then)]) = (now, endpoint.past) {
+            wander.push((endpoint.level - then.level).abs());
+        }
         if let Some((look, _)) = now {
             let seen = |then: Past| (then.deviation, look.ln_ms - then.long);
             if let [Some(lately), ..] = endpoint.past {
@@ -328,7 +332,12 @@ fn compare(memory: &mut Memory, looks: &[Look]) {
         endpoint.past[0] = now.map(|(_, filter)| Past {
             deviation: filter.deviation(),
             long: filter.long,
+            level: endpoint.level,
         });
+    }
+    if let Some(median) = middle::lower(&mut wander) {
+        let gain = 1.0 - libm::exp(-persistence::LOOP.as_secs_f64() / SPREAD_IN);
+        memory.wander += gain * (median / MEDIAN_OF_NORMAL - memory.wander);
     }
 }
 

@@ -77,7 +77,8 @@ fn differ(service: Service<'_>, memory: &mut Memory) -> Option<f64> {
     let known = memory.endpoints.iter().enumerate().filter_map(|(index, endpoint)| {
         let deviation = service.expectation(index).filter(|_| serves(index))?.deviation;
         let main = !endpoint.difference.stands();
-        Some(Level { index, level: endpoint.level, variance: deviation * deviation, main })
+        let variance = deviation * deviation + memory.wander * memory.wander;
+        Some(Level { index, level: endpoint.level, variance, main })
     });
     let known = known.collect();
     let mut endpoints = memory.endpoints.iter().enumerate();
