@@ -35,15 +35,27 @@ const PAST: usize = 5;
 
 /// At least this part of a deviation must outlast an ejection, or what is slow now is well by the
 /// time that it is out or starved.
-const OUTLASTS_LEAST: f64 = 0.9;
+const OUTLASTS_LEAST: f64 = 0.95;
+
+/// Where differences stand, so much is enough: what was believed is not given up for a breath.
+const OUTLASTS_STILL: f64 = 0.88;
 
 /// Watched for less than this, a service has shown nothing of how long its deviations last.
 const EXPERIENCED: Duration = Duration::from_secs(30);
 
+/// Watched for less than an ejection takes, nobody knows what will be slow when it is over.
+const GLIMPSED: Duration = Duration::from_secs(10);
+
 impl Memory {
+    /// Whether slow endpoints may be taken out: their slowness lasts, as far as was watched.
+    fn ejects_slow(&self) -> bool {
+        self.lasts() && self.watched >= GLIMPSED
+    }
+
     /// Whether deviations last long enough to take endpoints out for them.
     fn lasts(&self) -> bool {
-        self.outlasts.part() >= OUTLASTS_LEAST
+        let stands = self.endpoints.iter().any(|endpoint| endpoint.difference.stands());
+        self.outlasts.part() >= if stands { OUTLASTS_STILL } else { OUTLASTS_LEAST }
     }
 
     /// Whether it was watched for long enough to know how long deviations last.

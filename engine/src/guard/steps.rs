@@ -109,7 +109,10 @@ pub(super) fn reweight(
             wish(granted, plan.endpoints.get(index).map(|w| w.weight), view);
         }
     }
-    within_capacity(endpoints, &before, assessment, view);
+    // Equal shares need no leave: they are where no difference is proven.
+    if plan.steering {
+        within_capacity(endpoints, &before, assessment, view);
+    }
     without_reversal(endpoints, &before, view, memory);
     if largest_change(endpoints, &before) <= DEAD_BAND || too_many(endpoints, view, memory) {
         keep(endpoints, &before);

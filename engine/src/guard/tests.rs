@@ -232,11 +232,20 @@ fn nobody_is_ejected_into_the_proxies_panic() {
 }
 
 #[test]
-fn not_if_the_others_could_not_carry_it() {
-    let mut service = Service::of(10);
-    let allowed = service.step(&plan(&EQUAL, &[0]), &judged(10, &[0], 820.0));
-    assert_eq!(out(&allowed), [0_usize; 0]);
-    assert_eq!(allowed.endpoints[0].bound, Some(Bound::Capacity));
+fn not_if_more_would_be_lost_at_the_others() {
+    // The others carry 810; 22 % of a tenth of the load fail here.
+    let goes = |load: f64, shed: f64| {
+        let mut service = Service::of(10);
+        service.memory.shed = Ratio::clamped(shed);
+        let allowed = service.step(&plan(&EQUAL, &[0]), &judged(10, &[0], load));
+        let bound = allowed.endpoints[0].bound;
+        assert_eq!(bound, out(&allowed).is_empty().then_some(Bound::Capacity));
+        bound.is_none()
+    };
+    assert!(goes(800.0, 0.0));
+    assert!(goes(820.0, 0.0), "10 a second are lost, and 18 fail");
+    assert!(!goes(840.0, 0.0));
+    assert!(!goes(760.0, 0.1), "what is turned away is part of the load");
 }
 
 #[test]
@@ -379,6 +388,23 @@ fn refusals_of_nodes_that_are_gone_do_not_stop_it_for_ever() {
     assert_eq!(held.stance, Stance::Holding(Hold::Refused { nodes: 2 }));
     let later = service.seconds(20, &plan(&EQUAL, &[1]), &judged(10, &[1], 300.0));
     assert_eq!(out(&later), [1]);
+}
+
+#[test]
+fn equal_shares_need_no_room() {
+    let mut service = Service::of(4);
+    let unequal = [0.5, 1.0, 1.0, 1.0];
+    service.seconds(60, &plan(&unequal, &[]), &judged(4, &[], 200.0));
+    let mut full = judged(4, &[], 200.0);
+    if let Some(known) = &mut full.endpoints[0].expectation {
+        known.capacity = PerSecond::clamped(50.0);
+    }
+    let kept = service.seconds(60, &plan(&[0.9, 1.0, 1.0, 1.0], &[]), &full);
+    let rest = Plan { steering: false, ..plan(&[1.0; 4], &[]) };
+    let back = service.seconds(60, &rest, &full);
+    let weights =
+        |allowed: &Allowed| allowed.endpoints.iter().map(|e| e.weight).collect::<Vec<_>>();
+    assert_eq!((weights(&kept)[0], weights(&back)), (0.5, alloc::vec![1.0; 4]));
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn accuse(endpoints: &mut [Wish], service: Service<'_>, memory: &mut Memory) {
             (wish.eject, wish.reason) = (true, Reason::Failing(failing));
         }
     }
-    if !memory.lasts() {
+    if !memory.ejects_slow() {
         return;
     }
     let proof = |index: usize| {
