@@ -74,6 +74,8 @@ pub struct Rollout {
     pub on_failure: OnFailure,
     /// What users of the service are promised.
     pub objectives: Vec<Objective>,
+    /// Time between evaluations; never less than 5 s, which is also the default.
+    pub interval: Option<Duration>,
     /// Requests at each version below which nothing is decided.
     pub min_samples: u64,
     /// Evidence older than this is no evidence; none: 15 s.

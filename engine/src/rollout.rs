@@ -17,9 +17,10 @@ use crate::decision::{EndpointState, ServiceDecision};
 use crate::goal::{Goals, Indicator, Mode, OnFailure, Rollout};
 use crate::model::Model;
 use crate::names::{PolicyName, ServiceId};
-use crate::observation::{Observation, ServiceTraffic};
+use crate::observation::Observation;
 use crate::units::{Moment, Ratio};
 
+mod seen;
 mod share;
 mod words;
 
@@ -27,7 +28,7 @@ mod words;
 const ROLLOUTS_MAX: usize = 1_000;
 
 /// A look is at least so long and of at least so many requests at each version, or else a minute:
-/// shorter ones would take one burst for many.
+/// shorter ones would take one burst for many. A policy may want longer ones.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_REQUESTS: f64 = 50.0;
 const LOOK_LONGEST: Duration = Duration::from_secs(60);
@@ -140,6 +141,26 @@ pub enum Reason {
     },
     /// It has taken over.
     TakenOver,
+}
+
+impl Reason {
+    /// Whether something keeps the weight from following the evidence.
+    pub fn is_held(&self) -> bool {
+        match self {
+            Self::Observing
+            | Self::Suspended
+            | Self::Unrecorded
+            | Self::Silent { .. }
+            | Self::NoEndpoint { .. } => true,
+            Self::Moving { .. }
+            | Self::Gathering
+            | Self::Failing { .. }
+            | Self::Worse
+            | Self::Late { .. }
+            | Self::Watched { .. }
+            | Self::TakenOver => false,
+        }
+    }
 }
 
 /// What is remembered of a rollout. `M` is the model's memory.
@@ -310,8 +331,8 @@ impl<M: Default> Progress<M> {
 
     /// Gathers what was seen of both versions; whether anything was.
     fn see(&mut self, given: &Given<'_>) -> bool {
-        let canary = side(given.observation, &self.goal.canary);
-        let stable = side(given.observation, &self.goal.stable);
+        let canary = seen::side(given.observation, &self.goal.canary);
+        let stable = seen::side(given.observation, &self.goal.stable);
         let seen = canary.is_some() || stable.is_some();
         if seen {
             self.fresh = given.at;
@@ -355,8 +376,9 @@ impl<M: Default> Progress<M> {
 
     fn is_full(&self) -> bool {
         let requests = self.look.canary.requests.min(self.look.stable.requests);
-        let long = self.looking >= LOOK && requests >= LOOK_REQUESTS;
-        long || self.looking >= LOOK_LONGEST && requests > 0.0
+        let look = self.goal.interval.map_or(LOOK, |interval| interval.max(LOOK));
+        let long = self.looking >= look && requests >= LOOK_REQUESTS;
+        long || self.looking >= look.max(LOOK_LONGEST) && requests > 0.0
     }
 
     fn conclude(&mut self) {
@@ -455,27 +477,6 @@ impl<M: Default> Progress<M> {
             Phase::Done => Reason::TakenOver,
         }
     }
-}
-
-/// What was seen of one version, if anything was.
-fn side(observation: &Observation, service: &ServiceId) -> Option<Side> {
-    let traffic = &observation.traffic;
-    let at = traffic.binary_search_by(|traffic| traffic.service.cmp(service)).ok()?;
-    traffic.get(at).filter(|traffic| traffic.clients > 0).map(sums)
-}
-
-fn sums(traffic: &ServiceTraffic) -> Side {
-    let mut side = Side::default();
-    for row in traffic.rows.iter() {
-        side.requests += row.requests as f64;
-        side.errors += row.errors as f64;
-        side.latency.add(&row.latency);
-    }
-    let whole = traffic.totals.as_ref().filter(|_| side.latency.count <= 0.0);
-    if let Some(whole) = whole {
-        side.latency.add(&whole.latency);
-    }
-    side
 }
 
 /// Whether an endpoint takes traffic.

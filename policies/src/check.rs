@@ -7,7 +7,10 @@
 mod compile;
 mod conflict;
 mod fields;
+mod known;
 mod query;
+
+pub use known::{Reach, Services};
 
 use weir_engine::goal::{Goals, Mode};
 use weir_engine::names::{PolicyName, ServiceId};
@@ -82,6 +85,15 @@ pub struct Conflict {
 /// Checks a whole set. All problems are found at once, in the order of the files; an error
 /// anywhere refuses the set.
 pub fn check(documents: &[Document]) -> Result<Checked, Vec<Problem>> {
+    check_among(documents, None)
+}
+
+/// As [`check`]; where the services that there are are known, those that a rollout names have to
+/// be among them.
+pub fn check_among(
+    documents: &[Document],
+    services: Option<&Services>,
+) -> Result<Checked, Vec<Problem>> {
     if documents.len() > FILES_MAX {
         let what = format!("{} files, at most {FILES_MAX} are read", documents.len());
         let mend = "put several policies into one file, with `---` between them";
@@ -93,6 +105,9 @@ pub fn check(documents: &[Document]) -> Result<Checked, Vec<Problem>> {
         set.read(document);
     }
     set.refuse_names_that_stand_twice();
+    if let Some(services) = services {
+        set.refuse_unknown_services(services);
+    }
     let rulings = conflict::resolve(&mut set);
     set.finish(&rulings)
 }
@@ -196,14 +211,23 @@ impl<'a> Set<'a> {
         }
     }
 
+    fn refuse_unknown_services(&mut self, services: &Services) {
+        for entry in &self.entries {
+            let Some(file) = self.files.get_mut(entry.file) else { continue };
+            known::check(&entry.policy, services, &mut |finding| file.add(finding));
+        }
+    }
+
     fn finish(self, rulings: &[conflict::Ruling]) -> Result<Checked, Vec<Problem>> {
         let mut checked = Checked::default();
         for (entry, ruling) in self.entries.iter().zip(rulings) {
             let Some(file) = self.files.get(entry.file) else { continue };
             checked.policies.push(compile::policy(entry, ruling, file));
             checked.goals.services.extend(compile::goals(&entry.policy, &ruling.governs));
+            checked.goals.rollouts.extend(compile::rollout(&entry.policy, &ruling.governs));
         }
         checked.goals.services.sort_by(|one, other| one.service.cmp(&other.service));
+        checked.goals.rollouts.sort_by(|one, other| one.service.cmp(&other.service));
         checked.policies.sort_by(|one, other| one.name.cmp(&other.name));
         let problems: Vec<Problem> = self.files.into_iter().flat_map(all_of).collect();
         if problems.iter().any(Problem::is_error) {

@@ -148,7 +148,7 @@ pub struct Spec {
     pub guardrails: Guardrails,
     /// What traffic between places costs. Accepted, not yet acted on.
     pub cost: Option<At<Cost>>,
-    /// How a new version takes over. Accepted, not yet acted on.
+    /// How a new version takes over.
     pub rollout: Option<At<Rollout>>,
     /// The only place for limits looser than the defaults.
     #[serde(default, rename = "unsafe")]
@@ -420,11 +420,12 @@ pub struct Rollout {
     pub stable_ref: VersionRef,
     /// The new version.
     pub canary_ref: VersionRef,
-    /// The canary's share at each step, rising.
+    /// The new version's part of the requests at each step in per cent, rising.
     pub step_weights: Few<At<Share>, 1, 100>,
-    /// The canary's largest share before it takes over. Default: the last step's.
+    /// Its largest part before it takes over: a last step where the others end below. Default: the
+    /// last step's.
     pub max_weight: Option<At<Share>>,
-    /// Failed evaluations before it is given up. Default: 2.
+    /// Failed evaluations at which it is given up. Default: 2.
     pub failure_limit: Option<At<Count<0, 100>>>,
     /// The longest time for all steps, from 1m to 7 days. Default: 30m.
     pub progress_deadline: Option<At<Timer<MINUTE, { 7 * DAY }>>>,
@@ -438,7 +439,7 @@ pub struct Rollout {
 pub struct VersionRef {
     /// Its name.
     pub name: At<TargetName>,
-    /// Its port.
+    /// Its port. Accepted, not yet acted on.
     pub port: Option<At<Count<1, 65_535>>>,
 }
 

@@ -5,12 +5,13 @@
 
 use weir_engine::goal::Goals;
 
-use crate::check::{Checked, Document, check};
+use crate::check::{Checked, Document, Services, check_among};
 use crate::problem::Problem;
 
 /// The goals in force, and why the set last offered is not, if it is not.
 #[derive(Clone, Debug, Default)]
 pub struct InForce {
+    services: Option<Services>,
     checked: Checked,
     refused: Vec<Problem>,
 }
@@ -27,9 +28,14 @@ pub enum Outcome {
 }
 
 impl InForce {
+    /// Nothing in force yet; sets are checked against the services that there are.
+    pub fn among(services: Services) -> Self {
+        Self { services: Some(services), ..Self::default() }
+    }
+
     /// Offers the whole set of files as they are now.
     pub fn offer(&mut self, documents: &[Document]) -> Outcome {
-        match check(documents) {
+        match check_among(documents, self.services.as_ref()) {
             Ok(checked) => {
                 self.refused.clear();
                 if checked == self.checked {

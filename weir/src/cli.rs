@@ -288,6 +288,9 @@ pub enum Policy {
         /// Files or folders.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Check too that services which a rollout names are in this weir.yaml.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// How to print what is found.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,

@@ -14,6 +14,7 @@ use weir_collectors::prometheus::recipe::What;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::Source;
 use weir_engine::topology::ClusterForm;
+use weir_policies::check::{Reach, Services};
 use weir_policies::problem::{Code, Problem};
 
 mod check;
@@ -101,6 +102,24 @@ pub enum Endpoints {
     Dns(String),
     /// Whoever the telemetry names. Weir cannot serve these over EDS.
     Telemetry,
+    /// None of its own: requests go by a route to the versions that a policy's rollout names.
+    Versions,
+}
+
+impl Endpoints {
+    /// What a policy may count on.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::File(_) | Self::Dns(_) => Reach::Served,
+            Self::Telemetry => Reach::Watched,
+            Self::Versions => Reach::Routed,
+        }
+    }
+}
+
+/// The services as policies are checked against them.
+pub fn known(services: &[Service]) -> Services {
+    services.iter().map(|service| (service.id.clone(), service.endpoints.reach())).collect()
 }
 
 /// Where telemetry comes from.

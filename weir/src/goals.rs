@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use weir_policies::check::{Document, FILES_MAX};
+use weir_policies::check::{Document, FILES_MAX, Services};
 use weir_policies::in_force::{InForce, Outcome};
 use weir_policies::problem::{Code, Colour, Problem};
 
@@ -32,10 +32,12 @@ pub struct Goals {
 }
 
 impl Goals {
-    /// Reads the folder once, and gives what is in force from then on.
-    pub fn open(folder: Option<PathBuf>) -> (Self, watch::Receiver<InForce>) {
-        let (published, reader) = watch::channel(InForce::default());
-        let mut goals = Self { folder, seen: None, in_force: InForce::default(), published };
+    /// Reads the folder once, and gives what is in force from then on. `services`: all that there
+    /// are.
+    pub fn open(folder: Option<PathBuf>, services: Services) -> (Self, watch::Receiver<InForce>) {
+        let in_force = InForce::among(services);
+        let (published, reader) = watch::channel(in_force.clone());
+        let mut goals = Self { folder, seen: None, in_force, published };
         goals.look();
         (goals, reader)
     }
@@ -187,7 +189,7 @@ spec:
     fn a_wrong_file_keeps_the_last_good_goals_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("shop.yaml"), POLICY).unwrap();
-        let (mut goals, reader) = Goals::open(Some(folder.path().to_owned()));
+        let (mut goals, reader) = Goals::open(Some(folder.path().to_owned()), Services::new());
         assert_eq!(reader.borrow().goals().services.len(), 1);
         std::fs::write(folder.path().join("shop.yaml"), POLICY.replace("Enforce", "Enforced"))
             .unwrap();
@@ -205,7 +207,7 @@ spec:
 
     #[test]
     fn a_missing_folder_is_a_problem_and_not_an_end() {
-        let (goals, reader) = Goals::open(Some("/nowhere/policies".into()));
+        let (goals, reader) = Goals::open(Some("/nowhere/policies".into()), Services::new());
         drop(goals);
         assert!(reader.borrow().refused()[0].what.contains("/nowhere/policies"));
     }

@@ -9,7 +9,9 @@ use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Report, Source};
 use weir_engine::topology::{ClientCluster, ClusterForm, ServiceTopology, Topology};
 
-use crate::config::{Endpoints, Service};
+use weir_policies::check::Reach;
+
+use crate::config::Service;
 
 /// At most so many services are made up of clusters that nobody configured.
 const UNCLAIMED_MAX: usize = 1_000;
@@ -91,7 +93,7 @@ pub fn unclaimed(
 /// The services whose endpoints Weir serves to proxies: telemetry alone is too little to say who
 /// exists.
 pub fn served(services: &[Service]) -> BTreeSet<ServiceId> {
-    let known = services.iter().filter(|service| service.endpoints != Endpoints::Telemetry);
+    let known = services.iter().filter(|service| service.endpoints.reach() == Reach::Served);
     known.map(|service| service.id.clone()).collect()
 }
 
@@ -120,6 +122,7 @@ pub fn only_served(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Endpoints;
     use std::time::Duration;
     use weir_engine::units::Moment;
 

@@ -24,7 +24,7 @@ use weir_proxy_adapter::native::{ClusterSettings, Native};
 use weir_proxy_adapter::server::{self, Connections, Server};
 
 use crate::clock::Clock;
-use crate::config::{Config, Service, SourceConfig};
+use crate::config::{Config, Service, SourceConfig, known};
 use crate::goals::Goals;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
 use crate::store;
@@ -194,7 +194,8 @@ impl Assembly {
         Listeners { xds, api, metrics }: Listeners,
     ) -> anyhow::Result<Running> {
         let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
-        let (goals, policies) = Goals::open(self.config.policies.clone());
+        let (goals, policies) =
+            Goals::open(self.config.policies.clone(), known(&self.config.services));
         let stop = self.rest.clone();
         self.spawn("the policies' watch", async move {
             goals.run(stop).await;

@@ -7,7 +7,7 @@ use super::*;
 use crate::assessment::Assessment;
 use crate::decision::{EndpointDecision, Stance};
 use crate::model::View;
-use crate::observation::Row;
+use crate::observation::{Row, ServiceTraffic};
 use crate::plan::Plan;
 use crate::units::PerSecond;
 
@@ -54,6 +54,7 @@ fn goal() -> Rollout {
         deadline: Duration::from_secs(1_800),
         on_failure: OnFailure::Rollback,
         objectives: Vec::new(),
+        interval: None,
         min_samples: 100,
         stale_after: None,
     }
@@ -201,6 +202,18 @@ fn failures_count_up_to_the_limit() {
         run.last().to_string(),
         "shop/search-v7 gets 0.0 % of shop/search: given up, the new version is worse"
     );
+}
+
+#[test]
+fn a_policy_may_want_longer_evaluations_but_not_shorter_ones() {
+    for (interval, seconds) in [(1, 5), (30, 30)] {
+        let interval = Some(Duration::from_secs(interval));
+        let mut run = Run::new(Rollout { interval, ..goal() });
+        run.seconds(seconds - 1, Finding::Fail);
+        assert_eq!(run.last().failures, 0);
+        run.seconds(1, Finding::Fail);
+        assert_eq!(run.last().failures, 1);
+    }
 }
 
 #[test]

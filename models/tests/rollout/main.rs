@@ -50,6 +50,7 @@ fn goals() -> Goals {
         deadline: Duration::from_secs(3_600),
         on_failure: OnFailure::Rollback,
         objectives: Vec::new(),
+        interval: None,
         min_samples: 100,
         stale_after: None,
     };

@@ -2,10 +2,10 @@
 
 use weir_engine::goal::{
     Balancing, BalancingKind, EjectionLimits, Evaluation, Goal, Guardrails, Indicator, Mode,
-    Objective, OnStale, ZoneAware,
+    Objective, OnFailure, OnStale, Rollout, ZoneAware,
 };
 use weir_engine::names::{PolicyName, ServiceId};
-use weir_engine::units::Millis;
+use weir_engine::units::{Millis, Ratio};
 
 use super::conflict::Ruling;
 use super::{Entry, File, Policy};
@@ -13,6 +13,10 @@ use crate::document::{self, AdaptiveTrafficPolicy, IndicatorType, Spec};
 
 /// The window of a promise that names none: four weeks, so that every weekday counts alike.
 const WINDOW: std::time::Duration = std::time::Duration::from_secs(28 * 24 * 3600);
+
+/// What a rollout that says nothing else allows.
+const FAILURES_MAX: u32 = 2;
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// As Envoy's zone-aware routing has it.
 const ENDPOINTS_MIN: u32 = 6;
@@ -48,6 +52,45 @@ pub(super) fn goals(policy: &AdaptiveTrafficPolicy, services: &[ServiceId]) -> V
         guardrails: guardrails(&spec.guardrails),
     };
     services.iter().map(goal).collect()
+}
+
+/// The rollout of the service that the policy governs, if it wants one.
+pub(super) fn rollout(policy: &AdaptiveTrafficPolicy, services: &[ServiceId]) -> Option<Rollout> {
+    let spec = &policy.spec;
+    let written = &spec.rollout.as_ref()?.value;
+    let version = |version: &document::VersionRef| {
+        ServiceId::new(policy.metadata.namespace(), version.name.as_str())
+    };
+    let failures = written.failure_limit.as_ref();
+    let deadline = written.progress_deadline.as_ref();
+    let evaluation = evaluation(&spec.evaluation);
+    Some(Rollout {
+        service: services.first()?.clone(),
+        policy: PolicyName::from(policy.metadata.to_string()),
+        mode: mode(spec),
+        suspended: is_suspended(spec),
+        stable: version(&written.stable_ref),
+        canary: version(&written.canary_ref),
+        steps: steps(written),
+        failures_max: failures.map_or(FAILURES_MAX, |it| it.small()),
+        deadline: deadline.map_or(DEADLINE, |it| it.duration()),
+        on_failure: match written.on_failure.as_ref().map(|it| it.value) {
+            None | Some(document::OnFailure::Rollback) => OnFailure::Rollback,
+            Some(document::OnFailure::Pause) => OnFailure::Pause,
+        },
+        objectives: objectives(spec),
+        interval: evaluation.interval,
+        min_samples: evaluation.min_samples,
+        stale_after: evaluation.stale_after,
+    })
+}
+
+/// The steps, and the largest part as the last one where they end below it.
+fn steps(written: &document::Rollout) -> Vec<Ratio> {
+    let steps = written.step_weights.iter().map(|step| step.value);
+    let last = written.step_weights.last().map(|step| step.value);
+    let most = written.max_weight.as_ref().map(|max| max.value).filter(|max| Some(*max) > last);
+    steps.chain(most).map(|step| Ratio::clamped(f64::from(step.small()) / 100.0)).collect()
 }
 
 fn mode(spec: &Spec) -> Mode {

@@ -6,11 +6,13 @@ use weir_engine::goal::{Balancing, EjectionLimits};
 
 use super::{compile, query};
 use crate::document::{
-    AdaptiveTrafficPolicy, BalancingType, Indicator, IndicatorType, LoadBalancing, Objective,
-    Rollout, Spec, TargetRef, values::spoken,
+    AdaptiveTrafficPolicy, BalancingType, Indicator, IndicatorType, LoadBalancing, Objective, Spec,
+    TargetRef, values::spoken,
 };
 use crate::problem::Code;
 use crate::source::{Finding, Span};
+
+mod rollout;
 
 /// Where findings go.
 pub(super) type Tell<'a> = dyn FnMut(Finding) + 'a;
@@ -27,7 +29,7 @@ pub(super) fn check(policy: &AdaptiveTrafficPolicy, tell: &mut Tell<'_>) {
     }
     later(spec, tell);
     if let Some(rollout) = &spec.rollout {
-        self::rollout(rollout, tell);
+        rollout::check(spec, rollout, tell);
     }
 }
 
@@ -246,45 +248,8 @@ impl Limit {
 
 /// What is read and checked, and acted on by a later version only.
 fn later(spec: &Spec, tell: &mut Tell<'_>) {
-    let sections = [
-        ("cost", spec.cost.as_ref().map(|it| it.span)),
-        ("rollout", spec.rollout.as_ref().map(|it| it.span)),
-    ];
-    for (name, span) in sections {
-        let Some(span) = span else { continue };
-        let what = format!("`{name}` is accepted, not yet acted on");
-        let mend = "it may stay: a later version of Weir acts on it";
-        tell(finding(span, &format!("spec.{name}"), Code::NotYetActive, what, mend));
-    }
-}
-
-fn rollout(rollout: &Rollout, tell: &mut Tell<'_>) {
-    for (index, pair) in rollout.step_weights.windows(2).enumerate() {
-        let [one, next] = pair else { continue };
-        if next.value <= one.value {
-            let what = format!("step {} does not rise above {}", next.value(), one.value());
-            let field = format!("spec.rollout.stepWeights[{}]", index + 1);
-            tell(finding(next.span, &field, Code::Contradiction, what, "write rising steps"));
-        }
-    }
-    let last = rollout.step_weights.last();
-    if let (Some(max), Some(last)) = (&rollout.max_weight, last)
-        && max.value < last.value
-    {
-        let what = format!("maxWeight {} is below the last step, {}", max.value(), last.value());
-        let mend = "raise maxWeight, or leave out the steps above it";
-        tell(finding(max.span, "spec.rollout.maxWeight", Code::Contradiction, what, mend));
-    }
-    let (stable, canary) = (&rollout.stable_ref, &rollout.canary_ref);
-    if stable.name.value == canary.name.value {
-        let what = format!("`{}` is both the stable and the new version", canary.name.as_str());
-        let mend = "name the service of the new version";
-        tell(finding(
-            canary.name.span,
-            "spec.rollout.canaryRef.name",
-            Code::Contradiction,
-            what,
-            mend,
-        ));
-    }
+    let Some(span) = spec.cost.as_ref().map(|it| it.span) else { return };
+    let what = "`cost` is accepted, not yet acted on".to_owned();
+    let mend = "it may stay: a later version of Weir acts on it";
+    tell(finding(span, "spec.cost", Code::NotYetActive, what, mend));
 }

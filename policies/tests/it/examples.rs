@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_engine::goal::{Indicator, Mode, OnStale};
+use weir_engine::goal::{Indicator, Mode, OnFailure, OnStale};
 use weir_engine::names::ServiceId;
 use weir_engine::units::{Millis, Ratio};
 use weir_policies::check::{Document, check};
@@ -86,7 +86,63 @@ fn what_comes_later_is_said_not_swallowed() {
         .filter(|warning| warning.code == Code::NotYetActive)
         .map(|warning| warning.field.as_str())
         .collect();
-    assert_eq!(fields, ["spec.targetRefs[0].sectionName", "spec.rollout", "spec.cost"]);
+    let expected = [
+        "spec.targetRefs[0].sectionName",
+        "spec.objectives[1].indicator.type",
+        "spec.rollout.stableRef.port",
+        "spec.rollout.canaryRef.port",
+        "spec.cost",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_rollout_reaches_the_goals() {
+    let checked = check(&all()).unwrap();
+    let [rollout] = checked.goals.rollouts.as_slice() else { panic!("one example has a rollout") };
+    let id = |name: &str| ServiceId::new("shop", name);
+    assert_eq!(rollout.service, id("search"));
+    assert_eq!((&rollout.stable, &rollout.canary), (&id("search-v6"), &id("search-v7")));
+    assert_eq!(rollout.policy.as_str(), "shop/search-v7");
+    assert_eq!((rollout.mode, rollout.suspended), (Mode::Enforce, false));
+    assert_eq!(rollout.steps, [0.02, 0.1, 0.3, 0.5].map(Ratio::clamped));
+    assert_eq!((rollout.failures_max, rollout.on_failure), (2, OnFailure::Rollback));
+    assert_eq!(rollout.deadline, Duration::from_secs(45 * 60));
+    assert_eq!(rollout.interval, Some(Duration::from_secs(30)));
+    assert_eq!(rollout.stale_after, Some(Duration::from_secs(120)));
+    assert_eq!((rollout.min_samples, rollout.objectives.len()), (500, 2));
+}
+
+#[test]
+fn what_a_rollout_leaves_out_has_a_default() {
+    let spec = "\
+targetRefs: [{kind: Service, name: a}]
+rollout:
+  stableRef: {name: a}
+  canaryRef: {name: b}
+  stepWeights: [5, 20]
+  maxWeight: 40
+";
+    let checked = super::check_one(&super::policy("p", spec)).unwrap();
+    let rollout = checked.goals.rollouts.first().unwrap();
+    assert_eq!(rollout.steps, [0.05, 0.2, 0.4].map(Ratio::clamped), "the largest part is a step");
+    assert_eq!((rollout.failures_max, rollout.on_failure), (2, OnFailure::Rollback));
+    assert_eq!((rollout.deadline, rollout.mode), (Duration::from_secs(1_800), Mode::Observe));
+}
+
+#[test]
+fn the_older_policys_rollout_counts() {
+    let with = |name: &str, canary: &str| {
+        let rollout = format!(
+            "rollout: {{stableRef: {{name: v1}}, canaryRef: {{name: {canary}}}, stepWeights: [5]}}"
+        );
+        super::policy(name, &format!("targetRefs: [{{kind: Service, name: a}}]\n{rollout}"))
+    };
+    let documents = [("p1.yaml", with("p1", "v2")), ("p2.yaml", with("p2", "v3"))];
+    let documents = documents.map(|(path, text)| Document::new(path, text));
+    let goals = check(&documents).unwrap().goals;
+    let [rollout] = goals.rollouts.as_slice() else { panic!("one rollout of a service") };
+    assert_eq!(rollout.canary, ServiceId::new("default", "v2"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Every kind of mistake as people read it: place, excerpt, and how to mend it.
 
 use insta::assert_snapshot;
-use weir_policies::check::{Document, check};
+use weir_engine::names::ServiceId;
+use weir_policies::check::{Document, Reach, Services, check, check_among};
 use weir_policies::problem::{Code, Colour, render};
 
 use super::{GOOD, policy, said};
@@ -114,6 +115,59 @@ rollout:
     let with_port = said(&policy("p", spec));
     assert_snapshot!("rollout_port", with_port);
     assert_snapshot!("rollout", said(&policy("p", &spec.replace(", port: 70000", ""))));
+}
+
+#[test]
+fn rollout_of_two_services_to_what_clients_call() {
+    let spec = "\
+targetRefs: [{kind: Service, name: a}, {kind: Service, name: b}]
+rollout:
+  stableRef: {name: a}
+  canaryRef: {name: b}
+  stepWeights: [10]
+";
+    assert_snapshot!(said(&policy("p", spec)));
+}
+
+#[test]
+fn rollout_that_is_right_says_what_does_not_act_yet() {
+    let spec = "\
+targetRefs: [{kind: Service, name: a}]
+objectives:
+- name: paid
+  targetPercent: 99
+  indicator: {type: Prometheus, prometheus: {good: sum(a), total: sum(b)}}
+rollout:
+  stableRef: {name: a, port: 80}
+  canaryRef: {name: b}
+  stepWeights: [10]
+";
+    assert_snapshot!(said(&policy("p", spec)));
+}
+
+#[test]
+fn rollout_to_services_that_are_not_there() {
+    let spec = "\
+targetRefs: [{kind: Service, name: a}]
+rollout:
+  stableRef: {name: a-v1}
+  canaryRef: {name: a-v2}
+  stepWeights: [10]
+";
+    let known = |names: &[(&str, Reach)]| -> Services {
+        names.iter().map(|(name, reach)| (ServiceId::new("default", name), *reach)).collect()
+    };
+    let against = |services: &Services| {
+        let document = Document::new("shop.yaml", policy("p", spec));
+        let checked = check_among(&[document], Some(services));
+        checked.map_err(|problems| format!("{}\n", render(&problems, Colour::Never)))
+    };
+    assert_snapshot!("rollout_to_unknown", against(&known(&[])).unwrap_err());
+    let hearsay =
+        known(&[("a", Reach::Watched), ("a-v1", Reach::Routed), ("a-v2", Reach::Watched)]);
+    assert_snapshot!("rollout_to_hearsay", against(&hearsay).unwrap_err());
+    let right = known(&[("a", Reach::Routed), ("a-v1", Reach::Served), ("a-v2", Reach::Served)]);
+    assert_eq!(against(&right).unwrap().goals.rollouts.len(), 1);
 }
 
 #[test]

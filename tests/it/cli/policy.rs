@@ -42,6 +42,34 @@ fn mistakes_of_all_files_are_told_at_once() {
 }
 
 #[test]
+fn services_of_a_rollout_are_looked_for_in_the_configuration() {
+    let rollout =
+        "rollout: {stableRef: {name: shop-v1}, canaryRef: {name: shop-v2}, stepWeights: [5]}";
+    let policy = format!("{}  {rollout}\n", policy("Enforce"));
+    let services = |new: &str| {
+        format!(
+            "services:
+  - {{namespace: demo, name: shop, endpoints: {{versions: true}}}}
+  - {{namespace: demo, name: shop-v1, endpoints: {{file: v1.yaml}}}}
+  - {{namespace: demo, name: {new}, endpoints: {{file: v2.yaml}}}}
+"
+        )
+    };
+    let files = [("policies/a.yaml", policy.as_str()), ("weir.yaml", &services("shop-2"))];
+    let (folder, path) = folder(&files);
+    let (policies, config) = (format!("{path}/policies"), format!("{path}/weir.yaml"));
+    let told = "1 file, 1 policy, 1 governed service, 1 rollout: no mistakes\n";
+    assert_eq!(run(["policy", "check", &policies]).stdout, told);
+    let ended = run(["policy", "check", &policies, "--config", &config]);
+    refused(&ended, FINDINGS, &["`demo/shop-v2` is not among the services", "a.yaml:19:59"]);
+    write(folder.path(), "weir.yaml", &services("shop-v2"));
+    assert_eq!(run(["policy", "check", &policies, "--config", &config]).stdout, told);
+    write(folder.path(), "weir.yaml", "services: 1");
+    let ended = run(["policy", "check", &policies, "--config", &config]);
+    refused(&ended, BAD_INPUT, &["weir.yaml:1:"]);
+}
+
+#[test]
 fn programs_read_mistakes_as_json() {
     let (_folder, path) = folder(&[("a.yaml", &policy("Enforced"))]);
     let ended = run(["policy", "check", "-o", "json", &path]);

@@ -1,12 +1,14 @@
 //! `weir policy check` and `weir policy schema`.
 
 use std::io::Write;
+use std::path::Path;
 
-use weir_policies::check::check;
+use weir_policies::check::{Checked, Services, check_among};
 use weir_policies::problem::{Colour, Problem, render};
 
 use super::{BAD_INPUT, FINDINGS, OK};
 use crate::cli::{Output, Policy};
+use crate::config::{self, Given};
 use crate::goals;
 
 /// Runs the command.
@@ -16,21 +18,15 @@ pub fn run(command: &Policy, colour: Colour) -> anyhow::Result<u8> {
             write!(anstream::stdout(), "{}", weir_policies::schema::schema())?;
             Ok(OK)
         }
-        Policy::Check { paths, output } => {
-            let (problems, summary, code) = match goals::documents(paths) {
+        Policy::Check { paths, config, output } => {
+            let known = config.as_ref().map(|file| services(file)).transpose();
+            let documents = known.and_then(|known| Ok((goals::documents(paths)?, known)));
+            let (problems, summary, code) = match documents {
                 Err(problems) => (problems, None, BAD_INPUT),
-                Ok(documents) => match check(&documents) {
+                Ok((documents, known)) => match check_among(&documents, known.as_ref()) {
                     Err(problems) => (problems, None, FINDINGS),
                     Ok(checked) => {
-                        let governed = checked.goals.services.len();
-                        let policies = checked.policies.len();
-                        let files = documents.len();
-                        let text = format!(
-                            "{}, {}, {}: no mistakes",
-                            counted(files, "file"),
-                            counted(policies, "policy"),
-                            counted(governed, "governed service")
-                        );
+                        let text = summary(&checked, documents.len());
                         (checked.warnings, Some(text), OK)
                     }
                 },
@@ -39,6 +35,25 @@ pub fn run(command: &Policy, colour: Colour) -> anyhow::Result<u8> {
             Ok(code)
         }
     }
+}
+
+/// The services in a configuration file.
+fn services(file: &Path) -> Result<Services, Vec<Problem>> {
+    let given = Given { file: Some(file.to_owned()), ..Given::default() };
+    Ok(config::known(&config::load(given)?.services))
+}
+
+fn summary(checked: &Checked, files: usize) -> String {
+    let mut text = format!(
+        "{}, {}, {}",
+        counted(files, "file"),
+        counted(checked.policies.len(), "policy"),
+        counted(checked.goals.services.len(), "governed service")
+    );
+    if !checked.goals.rollouts.is_empty() {
+        text += &format!(", {}", counted(checked.goals.rollouts.len(), "rollout"));
+    }
+    text + ": no mistakes"
 }
 
 fn counted(count: usize, word: &str) -> String {

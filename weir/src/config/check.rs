@@ -276,10 +276,12 @@ fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<
     let id = ServiceId::new(namespace, &entry.name.value);
     let mut clusters: Vec<ClusterName> =
         entry.clusters.iter().map(|name| name.value.as_str().into()).collect();
-    if clusters.is_empty() {
+    let endpoints = endpoints(&entry.endpoints, field, check);
+    if clusters.is_empty() && endpoints != Endpoints::Versions {
         clusters.push(entry.name.value.as_str().into());
     }
     clusters.sort();
+    refuse_own_clusters(&entry, &endpoints, field, check);
     if let (true, Some(balancer)) = (entry.write_clusters, &entry.balancer) {
         let what = "balancer describes clusters that others write".to_owned();
         let mend = "leave out balancer, or write_clusters";
@@ -290,7 +292,6 @@ fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<
         Some(balancer) => form(&balancer.value, field, check),
         None => ClusterForm { locality_weighted: false, ..ClusterForm::native() },
     };
-    let endpoints = endpoints(&entry.endpoints, field, check);
     if endpoints == Endpoints::Telemetry && entry.write_clusters {
         let what = "endpoints that only telemetry names cannot be served to proxies".to_owned();
         let mend = "name a file or a DNS name; telemetry serves observing and advising only";
@@ -307,10 +308,26 @@ fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<
     }
 }
 
+/// A service that is only a route has no cluster, and so nothing to say of one.
+fn refuse_own_clusters(
+    entry: &file::Service,
+    endpoints: &Endpoints,
+    field: &str,
+    check: &mut Check<'_>,
+) {
+    let speaks = entry.write_clusters || !entry.clusters.is_empty() || entry.balancer.is_some();
+    if *endpoints == Endpoints::Versions && speaks {
+        let what = "a service whose endpoints are its versions' has no clusters of its own";
+        let mend = "write clusters, write_clusters and balancer at the services of the versions";
+        check.contradicts(entry.endpoints.span, field, what, mend);
+    }
+}
+
 fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) -> Endpoints {
-    match (&written.value.file, &written.value.dns, written.value.telemetry) {
-        (Some(file), None, false) => Endpoints::File(check.folder.join(file)),
-        (None, Some(dns), false) => {
+    let file::Endpoints { file, dns, telemetry, versions } = &written.value;
+    match (file, dns, telemetry, versions) {
+        (Some(file), None, false, false) => Endpoints::File(check.folder.join(file)),
+        (None, Some(dns), false, false) => {
             let port = dns.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             if port.is_none() {
                 let what = format!("{dns:?} has no port");
@@ -318,10 +335,11 @@ fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) 
             }
             Endpoints::Dns(dns.clone())
         }
-        (None, None, true) => Endpoints::Telemetry,
+        (None, None, true, false) => Endpoints::Telemetry,
+        (None, None, false, true) => Endpoints::Versions,
         _ => {
             let what = "a service has exactly one source of endpoints".to_owned();
-            let mend = "write one of file: PATH, dns: NAME:PORT or telemetry: true";
+            let mend = "write one of file: PATH, dns: NAME:PORT, telemetry: true or versions: true";
             check.refuse(written.span, field, (Code::Contradiction, what, mend));
             Endpoints::Telemetry
         }

@@ -82,6 +82,8 @@ pub struct Endpoints {
     pub dns: Option<String>,
     /// Whoever the telemetry names.
     pub telemetry: bool,
+    /// None: a policy's rollout says which services are its versions.
+    pub versions: bool,
 }
 
 /// How a cluster that others write picks endpoints.

@@ -88,11 +88,27 @@ fn mistakes_are_found_at_their_lines() {
         "cannot be served",
     );
     refused(
+        "services:\n  - {name: a, endpoints: {versions: true}, write_clusters: true}",
+        2,
+        "no clusters of its own",
+    );
+    refused(
         "services:\n  - {name: a, endpoints: {dns: 'a:1'}}\n  - {name: a, endpoints: {dns: 'a:1'}}",
         3,
         "stands twice",
     );
     refused("sources:\n  - prometheus: {url: 'http://p:9090', preset: linkerd}", 2, "preset");
+}
+
+#[test]
+fn a_service_of_versions_has_no_cluster() {
+    let text = "services:\n  - {name: a, endpoints: {versions: true}}\n  - {name: a-v1, endpoints: {dns: 'a:1'}}";
+    let config = read(text).unwrap();
+    let [all, one] = config.services.as_slice() else { panic!("two services") };
+    assert_eq!((&all.endpoints, all.clusters.len()), (&Endpoints::Versions, 0));
+    assert_eq!(one.clusters.len(), 1);
+    let reach: Vec<Reach> = known(&config.services).into_values().collect();
+    assert_eq!(reach, [Reach::Routed, Reach::Served]);
 }
 
 #[test]

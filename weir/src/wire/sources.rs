@@ -35,7 +35,7 @@ impl Assembly {
             let source = match service.endpoints {
                 Endpoints::File(path) => endpoints::Source::File(path),
                 Endpoints::Dns(name) => endpoints::Source::Dns(name),
-                Endpoints::Telemetry => continue,
+                Endpoints::Telemetry | Endpoints::Versions => continue,
             };
             let known = state.services.iter().find(|known| known.topology.service == service.id);
             let last_known = known.map(|known| known.topology.endpoints.clone());
