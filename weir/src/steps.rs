@@ -12,16 +12,17 @@ use weir_collectors::access_log;
 use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
-use weir_engine::decision::{Decision, EndpointState, Realisation, ServiceDecision, Stance};
+use weir_engine::decision::{Decision, Realisation, Stance};
 use weir_engine::goal::{Goals, Indicator, Mode};
-use weir_engine::names::{Address, ClusterName, ServiceId};
+use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Indicated, LogVolume, Observation, Report, fold};
+use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
-use weir_engine::units::Moment;
+use weir_engine::units::{Moment, Ratio};
 use weir_journal::{Record, Step, digest};
 use weir_models::reference::{Memory, Reference};
-use weir_policies::check::Checked;
+use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::resource::Snapshot;
@@ -29,11 +30,15 @@ use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
 
 use crate::clock::Clock;
-use crate::config::{Endpoints, Service};
+use crate::config::{self, Endpoints, Service};
 use crate::store::StoreError;
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
+
+mod told;
+
+use told::Told;
 
 /// At most so many reports and receipts are taken into one step; more wait for the next.
 const TAKEN_MAX: usize = 100_000;
@@ -96,6 +101,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Steps {
     setup: Setup,
+    known: Services,
     served: BTreeSet<ServiceId>,
     /// Services of which an earlier life's decision is known.
     restored: BTreeSet<ServiceId>,
@@ -110,7 +116,7 @@ pub struct Steps {
     goals: Arc<Goals>,
     first: bool,
     unrecorded: bool,
-    told: BTreeMap<ServiceId, Told>,
+    told: Told,
     saved: Moment,
     synced: Moment,
     last: Option<Arc<Snapshot>>,
@@ -122,6 +128,7 @@ impl Steps {
         let known = state.services.iter().map(|service| service.topology.clone());
         let topology = Topology { services: known.collect() };
         Self {
+            known: config::known(&setup.services),
             served: topology::served(&setup.services),
             restored: BTreeSet::new(),
             saved: state.at,
@@ -134,7 +141,7 @@ impl Steps {
             model: Reference,
             first: true,
             unrecorded: false,
-            told: BTreeMap::new(),
+            told: Told::default(),
             last: None,
             setup,
             inputs,
@@ -186,10 +193,14 @@ impl Steps {
         let prepared = self.prepare(at);
         let before = self.changing();
         let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
-        let changed = before != self.changing();
+        let after = self.changing();
         let recorded = prepared.and_then(|()| self.record(at, &observation, &decision));
         self.noted(recorded);
-        self.tell(&decision);
+        self.told.tell(&decision);
+        if before.rollouts != after.rollouts {
+            // First, so that a restart never takes back what proxies were told.
+            self.save(at, true);
+        }
         self.send(&decision);
         self.open_once_known();
         self.outputs.board.record(&Shown {
@@ -198,18 +209,29 @@ impl Steps {
             topology: &self.topology,
             goals: &self.goals,
         });
-        self.save(at, changed);
+        self.save(at, before.services != after.services);
     }
 
-    /// What a restart must know: everything that proxies are told, and who is out until when.
-    fn changing(&self) -> Vec<(Vec<Arc<Realisation>>, u32)> {
+    /// What a restart must know: everything that proxies are told, who is out until when, and how
+    /// far new versions have come.
+    fn changing(&self) -> Changing {
         let services = self.state.services.iter();
-        services
-            .map(|s| {
-                let ejections = s.guard.standings.iter().map(|standing| standing.ejections).sum();
-                (s.realised.last.clone(), ejections)
-            })
-            .collect()
+        Changing {
+            services: services
+                .map(|s| {
+                    let standings = s.guard.standings.iter();
+                    let ejections = standings.map(|standing| standing.ejections).sum();
+                    (s.realised.last.clone(), ejections)
+                })
+                .collect(),
+            rollouts: self
+                .state
+                .rollouts
+                .iter()
+                .filter_map(|one| one.last.as_ref())
+                .map(|last| (last.service.clone(), last.weight, last.phase, last.failures))
+                .collect(),
+        }
     }
 
     /// Gathers everything since the last step.
@@ -285,7 +307,9 @@ impl Steps {
         let mut goals =
             if never_taken { self.state.goals.clone() } else { in_force.goals().clone() };
         for goal in &mut goals.services {
-            if goal.mode == Mode::Enforce && !self.served.contains(&goal.service) {
+            let reach = self.known.get(&goal.service);
+            let only_seen = !matches!(reach, Some(Reach::Served | Reach::Routed));
+            if goal.mode == Mode::Enforce && only_seen {
                 goal.mode = Mode::Recommend;
                 tracing::warn!(
                     service = %goal.service,
@@ -313,23 +337,6 @@ impl Steps {
                 "nobody is asked for this objective: name a prometheus source in weir.yaml"
             );
         }
-    }
-
-    /// Logs what changes an operator's view: what Weir does with a service, and who is out.
-    fn tell(&mut self, decision: &Decision) {
-        for service in &decision.services {
-            let told = Told::of(service);
-            let before = self.told.insert(service.service.clone(), told.clone());
-            if before.unwrap_or_default() != told {
-                tracing::info!(
-                    service = %service.service,
-                    decision = decision.sequence,
-                    mode = ?service.mode,
-                    "{}", service.summary()
-                );
-            }
-        }
-        self.told.retain(|id, _| decision.services.iter().any(|service| service.service == *id));
     }
 
     /// Makes the journal ready for a step, with the state as it is before it.
@@ -425,6 +432,12 @@ impl Steps {
     }
 }
 
+/// See [`Steps::changing`].
+struct Changing {
+    services: Vec<(Vec<Arc<Realisation>>, u32)>,
+    rollouts: Vec<(ServiceId, Ratio, Phase, u32)>,
+}
+
 /// The objectives that queries count.
 fn queried(goals: &Goals) -> Vec<Wanted> {
     let all = goals
@@ -446,31 +459,6 @@ fn queried(goals: &Goals) -> Vec<Wanted> {
 /// What waits, as far as one step takes it.
 fn taken<T>(waiting: &mut mpsc::Receiver<T>) -> Vec<T> {
     std::iter::from_fn(|| waiting.try_recv().ok()).take(TAKEN_MAX).collect()
-}
-
-/// What was last logged of a service.
-#[derive(Clone, Debug, PartialEq)]
-struct Told {
-    stance: std::mem::Discriminant<Stance>,
-    out: Vec<Address>,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { stance: std::mem::discriminant(&Stance::Resting), out: Vec::new() }
-    }
-}
-
-impl Told {
-    fn of(service: &ServiceDecision) -> Self {
-        let out = service.endpoints.iter().filter(|endpoint| {
-            matches!(endpoint.state, EndpointState::Ejected { .. } | EndpointState::NotReady)
-        });
-        Self {
-            stance: std::mem::discriminant(&service.stance),
-            out: out.map(|endpoint| endpoint.address.clone()).collect(),
-        }
-    }
 }
 
 /// How much was logged, with a nothing for each node that reports otherwise: a proxy opens its log
