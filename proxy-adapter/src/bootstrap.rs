@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use weir_engine::names::{ClusterName, Locality};
+use weir_engine::names::{ClusterName, Locality, ServiceId};
 
 mod document;
 mod generate;
@@ -41,7 +41,7 @@ pub struct Options {
     /// Whether requests are logged to Weir, a sample of them: the only source of each endpoint's
     /// latency.
     pub access_log: bool,
-    /// Listeners to write, each leading to a cluster of Weir's. Merging writes none.
+    /// Listeners to write. Merging adds those that take their route from Weir, and no others.
     pub listeners: Vec<Listener>,
 }
 
@@ -75,13 +75,22 @@ pub enum Protocol {
     StateOfTheWorld,
 }
 
-/// A listener of the proxy that leads to one cluster.
+/// A listener of the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Where it listens.
     pub at: HostPort,
     /// Where requests go.
-    pub cluster: ClusterName,
+    pub to: Destination,
+}
+
+/// Where a listener's requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To this cluster of Weir's, for good.
+    Cluster(ClusterName),
+    /// By the route that Weir has for this service, which a rollout moves.
+    Route(ServiceId),
 }
 
 /// A host, by name or by number, and a port.

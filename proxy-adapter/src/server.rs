@@ -45,7 +45,7 @@ mod refusals;
 mod stream;
 
 pub use connection::{Connection, Connections, Peer};
-pub use discovery::{Aggregated, Discovery, Offer, OnlyEndpoints, OnlyRuntime};
+pub use discovery::{Aggregated, Discovery, Offer, OnlyEndpoints, OnlyRoutes, OnlyRuntime};
 pub use hub::{Confirmation, ProxyView, Standing, Urgency};
 pub use refusals::{Frozen, Subject};
 
@@ -173,10 +173,11 @@ impl Server {
         (server, publisher)
     }
 
-    /// The discovery services: ADS, EDS, RTDS.
+    /// The discovery services: ADS, EDS, RDS, RTDS.
     pub fn routes(&self) -> Routes {
         Routes::new(self.service::<Aggregated>())
             .add_service(self.service::<OnlyEndpoints>())
+            .add_service(self.service::<OnlyRoutes>())
             .add_service(self.service::<OnlyRuntime>())
     }
 

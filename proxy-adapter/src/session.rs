@@ -4,7 +4,8 @@
 //! that may carry every type. It owes a client three things that the protocol text leaves to the
 //! server. Whoever is told a cluster is told its endpoints again right after: a proxy lets a
 //! changed cluster wait for them (15 s, measured), and with it every later change of clusters.
-//! Additions go out before what refers to them, and removals after. And a client that refuses
+//! Additions go out before what refers to them, and removals after; a route even waits until the
+//! clusters that it may lead to were taken. And a client that refuses
 //! something keeps, and is offered again, what it last took.
 //!
 //! Level, not edge: a session keeps names that may need telling, never queued messages. A client
@@ -380,7 +381,8 @@ impl Session {
     }
 
     fn offer(&mut self, kind: TypeUrl, scene: &Scene<'_>, removals: Removals) -> Option<Response> {
-        let batch = self.watches.get_mut(&kind)?.offer(scene, removals)?;
+        let ready = self.ready(kind, scene.now);
+        let batch = self.watches.get_mut(&kind)?.offer(scene, removals, ready)?;
         if kind == TypeUrl::Cluster {
             self.repair(&batch);
         }
@@ -390,6 +392,16 @@ impl Session {
         self.watches.get_mut(&kind)?.sent(&batch, &nonce, version, scene.now);
         let Batch { resources, removed, .. } = batch;
         Some(Response { kind, version, nonce, resources, removed })
+    }
+
+    /// Until when a route waits for the client to take clusters and endpoints: a proxy takes a
+    /// cluster once it can use it, and a route to one that it cannot use yet fails requests. Who
+    /// leaves the oldest of them unanswered for too long is not waited for: traffic must be able
+    /// to go back.
+    fn ready(&self, kind: TypeUrl, now: Moment) -> Option<Moment> {
+        let awaited = TypeUrl::ALL.into_iter().filter(|kind| is_referred_to(*kind));
+        let awaited = awaited.filter(|_| kind == TypeUrl::Route);
+        awaited.filter_map(|kind| self.watches.get(&kind)?.unanswered_until(now)).max()
     }
 
     /// Owes the client the endpoints of every cluster that it is about to be told.

@@ -1,4 +1,4 @@
-//! A decision in proxies' words: endpoints, runtime layers and Weir's own clusters.
+//! A decision in proxies' words: endpoints, routes, runtime layers and Weir's own clusters.
 //!
 //! Pure, and the same bytes for the same content whatever the decision's number: the version of a
 //! resource is a hash of its bytes, so a decision that changes nothing pushes nothing. Everything
@@ -6,6 +6,7 @@
 //! [`Translation::over`] lets the last good one stand, because leaving a resource out would tell
 //! proxies to delete it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
@@ -19,8 +20,10 @@ use crate::resource::{Resource, Snapshot, TypeUrl};
 use crate::validate::{self, Fault};
 
 mod assignment;
+mod route;
 mod runtime;
 
+pub use route::name as route_name;
 pub use runtime::{ACCESS_LOG_PERCENT, RUNTIME_LAYER};
 
 /// What became of a decision.
@@ -80,6 +83,7 @@ pub fn translate(decision: &Decision, topology: &Topology, native: &Native) -> T
     for (name, settings) in &native.clusters {
         translation.add_cluster(native::cluster(name, settings));
     }
+    translation.add_routes(decision, topology);
     for sampling in &decision.sampling {
         translation.add_sampling(sampling);
     }
@@ -217,6 +221,36 @@ impl Translation {
                 service: None,
                 fault,
             }),
+        }
+    }
+
+    /// A route for every service that has a cluster or a rollout: whoever asks for one gets it.
+    fn add_routes(&mut self, decision: &Decision, topology: &Topology) {
+        let declared = topology.services.iter().map(|declared| &declared.service);
+        let rolled_out = decision.rollouts.iter().map(|rollout| &rollout.service);
+        let services: BTreeSet<&ServiceId> = declared.chain(rolled_out).collect();
+        for service in services {
+            let rollout = decision.rollouts.iter().find(|rollout| rollout.service == *service);
+            let Some(built) = route::build(service, rollout.map(|one| &**one), topology) else {
+                continue;
+            };
+            let name = route::name(service);
+            let checked =
+                built.and_then(|message| validate::route(&message, &name).map(|()| message));
+            match checked {
+                Ok(message) => {
+                    let resource =
+                        Resource::new(&name, &message).deciding(decision.sequence, service.clone());
+                    self.snapshot.insert(TypeUrl::Route, resource);
+                }
+                Err(fault) => self.withheld.push(Withheld {
+                    kind: TypeUrl::Route,
+                    name,
+                    node: None,
+                    service: Some(service.clone()),
+                    fault,
+                }),
+            }
         }
     }
 

@@ -18,7 +18,14 @@ use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints,
 };
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, WeightedCluster};
 use envoy_types::pb::google::protobuf::UInt32Value;
+
+/// The parts of a route are together so many: hundredths of a per cent.
+pub const PARTS: u32 = 10_000;
 
 /// Envoy takes priorities up to here.
 const PRIORITY_MAX: u32 = 128;
@@ -121,6 +128,27 @@ pub enum Fault {
     /// A cluster with a connect timeout of zero.
     #[error("its connect timeout is zero, which Envoy refuses")]
     NoConnectTimeout,
+    /// A version that takes requests has no cluster.
+    #[error("no cluster leads to {0}, which is to get requests; they would fail")]
+    NoCluster(String),
+    /// The route configuration has another name.
+    #[error("it is named {found:?}; no listener would find it")]
+    OtherRoute {
+        /// The name that it has.
+        found: String,
+    },
+    /// A part of the requests would find no route.
+    #[error("it does not lead every request somewhere")]
+    NotEveryRequest,
+    /// A cluster without a name or a part, or twice.
+    #[error("cluster {0:?} has no part in it, or two")]
+    NoPart(String),
+    /// The parts are not all of the requests.
+    #[error("its parts add up to {0}, not to {PARTS}")]
+    PartsSum(u64),
+    /// Proxies would not check whether they know its clusters.
+    #[error("it does not make proxies check its clusters; requests to unknown ones would fail")]
+    Unchecked,
     /// More than all of the requests logged.
     #[error("a sampling of {0} per cent is over 100")]
     Sampling(u8),
@@ -210,6 +238,46 @@ pub fn cluster(message: &Cluster) -> Result<(), Fault> {
         return Err(Fault::NoConnectTimeout);
     }
     Ok(())
+}
+
+/// Checks a route configuration that was asked for as `name`: every request goes somewhere, and
+/// the parts are exactly all.
+pub fn route(message: &RouteConfiguration, name: &str) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Err(Fault::Nameless);
+    }
+    if message.name != name {
+        return Err(Fault::OtherRoute { found: message.name.clone() });
+    }
+    if !message.validate_clusters.as_ref().is_some_and(|checked| checked.value) {
+        return Err(Fault::Unchecked);
+    }
+    let weighted = weighted(message).ok_or(Fault::NotEveryRequest)?;
+    let mut names = BTreeSet::new();
+    let mut sum = 0;
+    for cluster in &weighted.clusters {
+        let part = weight(cluster.weight.as_ref());
+        match part.filter(|_| !cluster.name.is_empty() && names.insert(&cluster.name)) {
+            Some(part) => sum += u64::from(part),
+            None => return Err(Fault::NoPart(cluster.name.clone())),
+        }
+    }
+    if sum == u64::from(PARTS) { Ok(()) } else { Err(Fault::PartsSum(sum)) }
+}
+
+/// The weighted clusters of a configuration whose one route takes every request.
+fn weighted(message: &RouteConfiguration) -> Option<&WeightedCluster> {
+    let [host] = message.virtual_hosts.as_slice() else { return None };
+    let [route] = host.routes.as_slice() else { return None };
+    let all = route.r#match.as_ref()?.path_specifier == Some(PathSpecifier::Prefix("/".to_owned()));
+    if !all || host.domains != ["*"] {
+        return None;
+    }
+    let Some(Action::Route(action)) = &route.action else { return None };
+    match &action.cluster_specifier {
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => Some(weighted),
+        _ => None,
+    }
 }
 
 fn address(endpoint: &LbEndpoint) -> Result<(IpAddr, u32), Fault> {

@@ -4,15 +4,20 @@
 use std::path::Path;
 use std::process::Command;
 
+use weir_engine::names::ServiceId;
 use weir_proxy_adapter::bootstrap::{
-    Identity, Listener, Options, Protocol, Telemetry, generate, merge,
+    Destination, Identity, Listener, Options, Protocol, Telemetry, generate, merge,
 };
 use weir_testbed::{envoy, required};
 
 fn options(telemetry: Telemetry, protocol: Protocol, weir: &[&str]) -> Options {
     let to_shop = |port: u16| Listener {
         at: format!("127.0.0.1:{port}").parse().unwrap(),
-        cluster: "shop".into(),
+        to: Destination::Cluster("shop".into()),
+    };
+    let by_route = Listener {
+        at: "127.0.0.1:8082".parse().unwrap(),
+        to: Destination::Route(ServiceId::new("demo", "shop")),
     };
     Options {
         telemetry,
@@ -23,7 +28,7 @@ fn options(telemetry: Telemetry, protocol: Protocol, weir: &[&str]) -> Options {
         protocol,
         clusters_min: 1,
         access_log: telemetry == Telemetry::Push,
-        listeners: vec![to_shop(8080), to_shop(8081)],
+        listeners: vec![to_shop(8080), to_shop(8081), by_route],
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use weir_proxy_adapter::bootstrap::{HostPort, Listener, NotAHostPort};
+use weir_engine::names::ServiceId;
+use weir_proxy_adapter::bootstrap::{Destination, HostPort, Listener, NotAHostPort};
 use weir_simulator::rivals::Rival;
 
 use crate::config::{Given, Origin, parse_duration};
@@ -127,7 +128,19 @@ fn listener(text: &str) -> Result<Listener, String> {
         .filter(|(_, cluster)| !cluster.is_empty())
         .ok_or_else(|| "it names no cluster; write 127.0.0.1:8080=shop".to_owned())?;
     let at = at.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
-    Ok(Listener { at, cluster: cluster.into() })
+    Ok(Listener { at, to: Destination::Cluster(cluster.into()) })
+}
+
+fn routed(text: &str) -> Result<Listener, String> {
+    let service = |name: &str| {
+        let whole = if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
+        ServiceId::try_from(whole).ok().filter(|id| !id.namespace.is_empty())
+    };
+    let parts = text.split_once('=').and_then(|(at, name)| Some((at, service(name)?)));
+    let (at, service) =
+        parts.ok_or_else(|| "it names no service; write 127.0.0.1:8080=demo/shop".to_owned())?;
+    let at = at.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
+    Ok(Listener { at, to: Destination::Route(service) })
 }
 
 /// The demonstration's options.
@@ -336,6 +349,10 @@ pub struct Bootstrap {
     /// A listener and the cluster that it leads to; may be given several times.
     #[arg(long, value_name = "HOST:PORT=CLUSTER", value_parser = listener)]
     pub listen: Vec<Listener>,
+    /// A listener that takes its route from Weir, as a rollout of the service needs it; may be
+    /// given several times, also with --merge.
+    #[arg(long, value_name = "HOST:PORT=SERVICE", value_parser = routed)]
+    pub listen_route: Vec<Listener>,
     /// Least number of clusters that an update may leave: a guard against an empty answer.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub clusters_min: u32,

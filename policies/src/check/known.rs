@@ -36,42 +36,53 @@ pub(super) fn check(policy: &AdaptiveTrafficPolicy, services: &Services, tell: &
         let id = ServiceId::new(policy.metadata.namespace(), name.as_str());
         (services.get(&id).copied(), id)
     };
-    if let Some(target) = spec.target_refs.first()
-        && let (None, id) = reach(&target.name)
-    {
-        let mend = "name it under services in weir.yaml, with endpoints: {versions: true} if it \
-            has none but its versions'";
-        tell(unknown(&target.name, "spec.targetRefs[0].name", &id, mend));
+    if let Some(target) = spec.target_refs.first() {
+        let field = "spec.targetRefs[0].name";
+        match reach(&target.name) {
+            (Some(Reach::Served | Reach::Routed), _) => {}
+            (Some(Reach::Watched), id) => tell(only_seen(&target.name, field, &id)),
+            (None, id) => {
+                let mend = "name it under services in weir.yaml, with endpoints: {versions: true} \
+                    if it has none but its versions'";
+                tell(unknown(&target.name, field, &id, mend));
+            }
+        }
     }
     for (field, version) in [("stableRef", &rollout.stable_ref), ("canaryRef", &rollout.canary_ref)]
     {
+        let name = &version.name;
         let field = format!("spec.rollout.{field}.name");
-        let (what, mend) = match reach(&version.name) {
-            (Some(Reach::Served), _) => continue,
+        match reach(name) {
+            (Some(Reach::Served), _) => {}
+            (Some(Reach::Watched), id) => tell(only_seen(name, &field, &id)),
+            (Some(Reach::Routed), id) => {
+                let what = format!("`{id}` has no endpoints of its own");
+                tell(finding(name, &field, what, "name the service of one version"));
+            }
             (None, id) => {
                 let mend = "name it under services in weir.yaml, with its endpoints";
-                tell(unknown(&version.name, &field, &id, mend));
-                continue;
+                tell(unknown(name, &field, &id, mend));
             }
-            (Some(Reach::Watched), id) => (
-                format!("the endpoints of `{id}` are known from telemetry only"),
-                "name them by a file or a DNS name in weir.yaml: no route leads to hearsay",
-            ),
-            (Some(Reach::Routed), id) => {
-                (format!("`{id}` has no endpoints of its own"), "name the service of one version")
-            }
-        };
-        let mend = mend.to_owned();
-        tell(Finding { span: version.name.span, field, code: Code::UnknownTarget, what, mend });
+        }
     }
 }
 
+fn only_seen(name: &At<TargetName>, field: &str, id: &ServiceId) -> Finding {
+    let what = format!("the endpoints of `{id}` are known from telemetry only");
+    let mend = "name them by a file or a DNS name in weir.yaml: no route leads to hearsay";
+    finding(name, field, what, mend)
+}
+
 fn unknown(name: &At<TargetName>, field: &str, id: &ServiceId, mend: &str) -> Finding {
+    finding(name, field, format!("`{id}` is not among the services that Weir knows"), mend)
+}
+
+fn finding(name: &At<TargetName>, field: &str, what: String, mend: &str) -> Finding {
     Finding {
         span: name.span,
         field: field.to_owned(),
         code: Code::UnknownTarget,
-        what: format!("`{id}` is not among the services that Weir knows"),
+        what,
         mend: mend.to_owned(),
     }
 }

@@ -1,8 +1,16 @@
 //! A whole bootstrap, for a proxy that has none yet.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use super::{Options, Problem, Telemetry, check, document, parts};
+use super::{Destination, Listener, Options, Problem, Telemetry, check, document, parts};
+
+/// How long a proxy that starts waits for a route. Long: without Weir it has no cluster either, so
+/// that nothing of it could serve, and a 404 reads as an answer where a proxy that is not ready
+/// makes others go elsewhere. Not for ever: a name that Weir does not know must not keep the other
+/// listeners closed.
+const WAIT_FOR_ROUTE: Duration = Duration::from_secs(60);
 
 /// Writes a complete bootstrap: Envoy starts with it as it is.
 pub fn generate(options: &Options) -> Result<String, Vec<Problem>> {
@@ -96,9 +104,15 @@ pub(super) fn node(options: &Options) -> Value {
 
 fn listeners(options: &Options) -> Vec<Value> {
     let logs = if options.access_log { vec![parts::upstream_log()] } else { vec![] };
-    let named = |(number, listener): (usize, &super::Listener)| {
+    let named = |(number, listener): (usize, &Listener)| {
         let name = format!("listener_{number}");
-        parts::listener(&name, &listener.at, &listener.cluster, &logs)
+        match &listener.to {
+            Destination::Cluster(cluster) => parts::listener(&name, &listener.at, cluster, &logs),
+            Destination::Route(service) => {
+                let source = (parts::over_ads(), WAIT_FOR_ROUTE);
+                parts::routed_listener(&name, &listener.at, service, source, &logs)
+            }
+        }
     };
     options.listeners.iter().enumerate().map(named).collect()
 }

@@ -3,10 +3,16 @@
 //! Additions only. Where the file says something else already, that is an error at its path and
 //! not a choice made here: a proxy's bootstrap is its owner's.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::document::{self, Format};
-use super::{Options, Problem, Telemetry, check, generate, parts};
+use super::{Destination, Options, Problem, Telemetry, check, generate, parts};
+
+/// How long a proxy that starts waits for a route of Weir's: no longer, since its other listeners
+/// wait with it.
+const WAIT_FOR_ROUTE: Duration = Duration::from_secs(5);
 
 mod access;
 mod logger;
@@ -75,6 +81,8 @@ impl Merge<'_> {
             Telemetry::Scrape => self.attempt(Self::endpoint_statistics),
         }
         self.attempt(Self::logger);
+        // After it: these have their logger already.
+        self.attempt(Self::routed_listeners);
     }
 
     fn attempt(&mut self, step: fn(&mut Self) -> Result<(), Vec<Problem>>) {
@@ -252,6 +260,30 @@ impl Merge<'_> {
                  from there: without it weir sees none of their endpoints"
                     .to_owned(),
             );
+        }
+        Ok(())
+    }
+
+    /// Listeners that the user asked for by name: those that take their route from Weir.
+    fn routed_listeners(&mut self) -> Result<(), Vec<Problem>> {
+        let source = if self.ads_is_anothers() {
+            parts::own_stream(self.options.protocol)
+        } else {
+            parts::over_ads()
+        };
+        let logs = if self.options.access_log { vec![parts::upstream_log()] } else { vec![] };
+        for listener in &self.options.listeners {
+            let Destination::Route(service) = &listener.to else { continue };
+            let name = format!("weir {service} {}", listener.at);
+            let source = (source.clone(), WAIT_FOR_ROUTE);
+            let written = parts::routed_listener(&name, &listener.at, service, source, &logs);
+            let listeners = list(&mut self.root, &["static_resources", "listeners"])?;
+            let mend = "remove it, or let weir's listen elsewhere";
+            append(listeners, "static_resources.listeners", written, mend)?;
+            self.notes.push(format!(
+                "the route of {service} leads to the clusters of its versions: the proxy refuses \
+                 it while it does not know them"
+            ));
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The pieces that a bootstrap is made of: also for whoever composes a configuration of their own.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use weir_engine::names::ClusterName;
+use weir_engine::names::{ClusterName, ServiceId};
 
 use super::{HostPort, Protocol};
-use crate::translate::{ACCESS_LOG_PERCENT, RUNTIME_LAYER};
+use crate::translate::{ACCESS_LOG_PERCENT, RUNTIME_LAYER, route_name};
 
 /// The cluster that leads to Weir: its xDS, load reports and access log are one port. Load
 /// reports name it too; whoever reads them leaves it out.
@@ -159,6 +161,40 @@ pub fn upstream_log() -> Value {
 /// The route may name a cluster that comes later, from Weir: Envoy would refuse to start if it
 /// were told to check.
 pub fn listener(name: &str, at: &HostPort, cluster: &ClusterName, logs: &[Value]) -> Value {
+    let route = json!({
+        "name": name,
+        "validate_clusters": false,
+        "virtual_hosts": [{
+            "name": name,
+            "domains": ["*"],
+            "routes": [{
+                "match": { "prefix": "/" },
+                "route": { "cluster": cluster.as_str() },
+            }],
+        }],
+    });
+    listening(name, at, ("route_config", route), logs)
+}
+
+/// A listener that takes its route from Weir, as rollouts need it. `source`: [`over_ads`] or
+/// [`own_stream`]; `wait`: how long a proxy that starts waits for the route before it listens all
+/// the same, and answers 404 until it comes.
+///
+/// The route itself says that clusters are to be checked.
+pub fn routed_listener(
+    name: &str,
+    at: &HostPort,
+    service: &ServiceId,
+    (source, wait): (Value, Duration),
+    logs: &[Value],
+) -> Value {
+    let mut source = source;
+    source["initial_fetch_timeout"] = json!(format!("{}s", wait.as_secs()));
+    let route = json!({ "route_config_name": route_name(service), "config_source": source });
+    listening(name, at, ("rds", route), logs)
+}
+
+fn listening(name: &str, at: &HostPort, (field, route): (&str, Value), logs: &[Value]) -> Value {
     let mut router = json!({ "@type": ROUTER });
     if !logs.is_empty() {
         router["upstream_log"] = Value::from(logs);
@@ -172,18 +208,7 @@ pub fn listener(name: &str, at: &HostPort, cluster: &ClusterName, logs: &[Value]
                 "typed_config": {
                     "@type": MANAGER,
                     "stat_prefix": name,
-                    "route_config": {
-                        "name": name,
-                        "validate_clusters": false,
-                        "virtual_hosts": [{
-                            "name": name,
-                            "domains": ["*"],
-                            "routes": [{
-                                "match": { "prefix": "/" },
-                                "route": { "cluster": cluster.as_str() },
-                            }],
-                        }],
-                    },
+                    (field): route,
                     "http_filters": [
                         { "name": "envoy.filters.http.router", "typed_config": router },
                     ],

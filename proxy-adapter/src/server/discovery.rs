@@ -53,6 +53,16 @@ impl Offer for OnlyEndpoints {
     const ONLY: Option<TypeUrl> = Some(TypeUrl::Endpoints);
 }
 
+/// Routes only (RDS).
+#[derive(Clone, Copy, Debug)]
+pub enum OnlyRoutes {}
+
+impl Offer for OnlyRoutes {
+    const NAME: &'static str = "envoy.service.route.v3.RouteDiscoveryService";
+    const METHODS: (&'static str, &'static str) = ("StreamRoutes", "DeltaRoutes");
+    const ONLY: Option<TypeUrl> = Some(TypeUrl::Route);
+}
+
 /// Runtime layers only (RTDS).
 #[derive(Clone, Copy, Debug)]
 pub enum OnlyRuntime {}

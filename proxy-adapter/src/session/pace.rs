@@ -28,6 +28,16 @@ pub(super) struct Gate {
     pub(super) until: Option<Moment>,
 }
 
+impl Gate {
+    /// The same, but closed until then for all that the client did not ask for.
+    pub(super) fn after(self, ready: Option<Moment>) -> Self {
+        match ready {
+            Some(_) => Self { least: Owed::Answer, until: self.until.max(ready) },
+            None => self,
+        }
+    }
+}
+
 /// The recent past of one type on one stream.
 #[derive(Debug, Default)]
 pub(super) struct Pace {

@@ -125,12 +125,23 @@ impl Watch {
         self.pending.is_empty() && self.outstanding.is_empty() && !self.slots.iter().any(falls_back)
     }
 
-    /// The next response, if one is due.
-    pub(super) fn offer(&mut self, scene: &Scene<'_>, removals: Removals) -> Option<Batch> {
+    /// When the oldest response without an answer is given up, if there is one and it is not yet.
+    pub(super) fn unanswered_until(&self, now: Moment) -> Option<Moment> {
+        self.outstanding.front().map(Outstanding::due).filter(|due| *due > now)
+    }
+
+    /// The next response, if one is due; `ready`: what the client did not ask for waits till then.
+    pub(super) fn offer(
+        &mut self,
+        scene: &Scene<'_>,
+        removals: Removals,
+        ready: Option<Moment>,
+    ) -> Option<Batch> {
         self.sync(scene);
         self.wake =
             self.outstanding.iter().find(|response| !response.overdue).map(Outstanding::due);
         let gate = self.pace.gate(self.outstanding.back().map(|response| response.at), scene.now);
+        let gate = gate.after(ready);
         let whole = scene.dialect == Dialect::StateOfTheWorld && self.has_wildcard();
         let batch = if whole {
             self.whole(scene, gate, removals)?

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress};
 use envoy_types::pb::envoy::config::endpoint::v3::Endpoint;
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteAction, RouteMatch, VirtualHost};
 use envoy_types::pb::google::protobuf;
 use weir_engine::names::ClusterName;
 
@@ -162,4 +164,79 @@ fn clusters_have_a_name_and_time_to_connect() {
     assert_eq!(written("shop", Duration::from_millis(250)), Ok(()));
     assert_eq!(written("shop", Duration::ZERO), Err(Fault::NoConnectTimeout));
     assert_eq!(written("", Duration::from_secs(1)), Err(Fault::Nameless));
+}
+
+/// A route to these clusters in these parts.
+fn route_to(clusters: &[(&str, u32)]) -> RouteConfiguration {
+    let clusters = clusters.iter().map(|(name, parts)| ClusterWeight {
+        name: (*name).to_owned(),
+        weight: Some(UInt32Value { value: *parts }),
+        ..Default::default()
+    });
+    let weighted = WeightedCluster { clusters: clusters.collect(), ..Default::default() };
+    let action = RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::WeightedClusters(weighted)),
+        ..Default::default()
+    };
+    let everything = PathSpecifier::Prefix("/".to_owned());
+    RouteConfiguration {
+        name: "demo/shop".to_owned(),
+        virtual_hosts: vec![VirtualHost {
+            domains: vec!["*".to_owned()],
+            routes: vec![Route {
+                r#match: Some(RouteMatch {
+                    path_specifier: Some(everything),
+                    ..Default::default()
+                }),
+                action: Some(Action::Route(action)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        validate_clusters: Some(protobuf::BoolValue { value: true }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_routes_parts_are_exactly_all_and_each_is_one() {
+    let check = |clusters: &[(&str, u32)]| route(&route_to(clusters), "demo/shop");
+    assert_eq!(check(&[("v1", 9_999), ("v2", 1)]), Ok(()));
+    assert_eq!(check(&[("v2", 10_000)]), Ok(()));
+    for (clusters, sum) in
+        [(&[][..], 0), (&[("v1", 9_999)], 9_999), (&[("a", 1), ("b", u32::MAX)], 1 << 32)]
+    {
+        assert_eq!(check(clusters), Err(Fault::PartsSum(sum)));
+    }
+    for (clusters, name) in [
+        (&[("v1", 10_000), ("v2", 0)], "v2"),
+        (&[("v1", 1), ("v1", 9_999)], "v1"),
+        (&[("v1", 1), ("", 9_999)], ""),
+    ] {
+        assert_eq!(check(clusters), Err(Fault::NoPart(name.to_owned())));
+    }
+}
+
+#[test]
+fn a_route_takes_every_request_and_has_its_clusters_checked() {
+    let spoilt = |spoil: fn(&mut RouteConfiguration)| {
+        let mut message = route_to(&[("v1", 10_000)]);
+        spoil(&mut message);
+        route(&message, "demo/shop")
+    };
+    let other = Fault::OtherRoute { found: "demo/cart".into() };
+    assert_eq!(spoilt(|message| message.name = "demo/cart".into()), Err(other));
+    assert_eq!(route(&route_to(&[]), ""), Err(Fault::Nameless));
+    assert_eq!(spoilt(|message| message.validate_clusters = None), Err(Fault::Unchecked));
+    for spoil in [
+        |message: &mut RouteConfiguration| message.virtual_hosts.clear(),
+        |message: &mut RouteConfiguration| {
+            message.virtual_hosts[0].domains = vec!["shop.example".into()];
+        },
+        |message: &mut RouteConfiguration| message.virtual_hosts[0].routes.clear(),
+        |message: &mut RouteConfiguration| message.virtual_hosts[0].routes[0].r#match = None,
+        |message: &mut RouteConfiguration| message.virtual_hosts[0].routes[0].action = None,
+    ] {
+        assert_eq!(spoilt(spoil), Err(Fault::NotEveryRequest));
+    }
 }

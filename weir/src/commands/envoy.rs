@@ -68,6 +68,6 @@ fn options(asked: &Bootstrap) -> Options {
         protocol: if asked.sotw { Protocol::StateOfTheWorld } else { Protocol::Delta },
         clusters_min: asked.clusters_min,
         access_log: !asked.no_access_log,
-        listeners: asked.listen.clone(),
+        listeners: asked.listen.iter().chain(&asked.listen_route).cloned().collect(),
     }
 }

@@ -1,8 +1,8 @@
 use super::*;
 
-use weir_engine::names::Locality;
+use weir_engine::names::{Locality, ServiceId};
 
-use crate::bootstrap::{HostPort, Identity, Listener, Protocol};
+use crate::bootstrap::{Destination, HostPort, Identity, Listener, Protocol};
 
 fn at(text: &str) -> HostPort {
     text.parse().unwrap()
@@ -22,7 +22,13 @@ fn options(telemetry: Telemetry) -> Options {
         protocol: Protocol::Delta,
         clusters_min: 1,
         access_log: true,
-        listeners: vec![Listener { at: at("0.0.0.0:8080"), cluster: "shop".into() }],
+        listeners: vec![
+            Listener { at: at("0.0.0.0:8080"), to: Destination::Cluster("shop".into()) },
+            Listener {
+                at: at("0.0.0.0:8081"),
+                to: Destination::Route(ServiceId::new("demo", "cart")),
+            },
+        ],
     }
 }
 

@@ -1,6 +1,8 @@
 use super::*;
 
-use crate::bootstrap::{HostPort, Identity, Protocol};
+use weir_engine::names::ServiceId;
+
+use crate::bootstrap::{HostPort, Identity, Listener, Protocol};
 
 fn at(text: &str) -> HostPort {
     text.parse().unwrap()
@@ -266,4 +268,31 @@ fn a_log_of_the_same_name_is_a_conflict() {
          .typedConfig.upstream_log",
         "\"weir\" is there already",
     );
+}
+
+#[test]
+fn a_listener_with_weirs_route_is_added_where_it_is_asked_for() {
+    let listener = |to| Listener { at: at("127.0.0.1:8081"), to };
+    let routed = listener(Destination::Route(ServiceId::new("demo", "shop")));
+    let asked = Options {
+        listeners: vec![listener(Destination::Cluster("shop".into())), routed],
+        ..options(Telemetry::Push)
+    };
+    let first = merge(OWN, &asked).unwrap();
+    let root = document::parse(&first.yaml).unwrap().0;
+    let listeners = root["static_resources"]["listeners"].as_array().unwrap();
+    assert_eq!(listeners.len(), 2, "the user's own and the one with a route");
+    let manager = &listeners[1]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["rds"]["route_config_name"], "demo/shop");
+    let source = &manager["rds"]["config_source"];
+    assert_eq!(source["initial_fetch_timeout"], "5s");
+    // The proxy's ADS is another server's.
+    assert_eq!(source["api_config_source"]["api_type"], "DELTA_GRPC");
+    let log = &manager["http_filters"][0]["typed_config"]["upstream_log"];
+    assert_eq!(log.as_array().unwrap().len(), 1);
+    assert!(first.notes.iter().any(|note| note.contains("clusters of its versions")));
+    assert_eq!(merge(&first.yaml, &asked).unwrap().yaml, first.yaml, "merged again");
+    let other = first.yaml.replace("initial_fetch_timeout: '5s'", "initial_fetch_timeout: '6s'");
+    let problems = merge(&other, &asked).unwrap_err();
+    assert!(problems[0].at.starts_with("static_resources.listeners[1]"), "{problems:?}");
 }

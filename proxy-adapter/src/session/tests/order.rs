@@ -31,8 +31,55 @@ fn clusters_go_before_endpoints_before_listeners_before_routes() {
     for dialect in BOTH {
         let mut stream = subscribed(dialect, ONE);
         let all = [(Route, "r", 2), (Listener, "l", 2), (Endpoints, "a", 2), (Cluster, "a", 2)];
-        told(&stream.publish(&all), &["cds a=2", "eds a=2", "lds l=2", "rds r=2"]);
+        let first = stream.publish(&all);
+        told(&first, &["cds a=2", "eds a=2", "lds l=2"]);
+        // A route waits until what it leads to was taken.
+        told(&stream.ack(&first[..1], &[]), &[]);
+        told(&stream.ack(&first[1..2], &["a"]), &["rds r=2"]);
     }
+}
+
+#[test]
+fn a_route_does_not_wait_for_who_keeps_silent_nor_where_it_was_asked_for() {
+    for dialect in BOTH {
+        let mut stream = subscribed(dialect, ONE);
+        let next = |route| {
+            [(Cluster, "a", 2), (Endpoints, "a", 1), (Listener, "l", 1), (Route, "r", route)]
+        };
+        told(&stream.publish(&next(2)), &["cds a=2", "eds a=1"]);
+        told(&stream.pass(4_999), &[]);
+        told(&stream.pass(1), &["rds r=2"]);
+
+        let mut stream = Stream::new(dialect);
+        stream.set(&next(1));
+        let asked = |stream: &mut Stream, kind, names: &[&str]| match dialect {
+            Dialect::StateOfTheWorld => stream.names(kind, "", names),
+            Dialect::Incremental => stream.change(kind, names, &[]),
+        };
+        told(&asked(&mut stream, Cluster, &[]), &["cds a=2"]);
+        told(&asked(&mut stream, Route, &["r"]), &["rds r=1"]);
+    }
+}
+
+/// Traffic has to be able to go back: a proxy that never answers for its endpoints, and is
+/// offered them again and again, still gets its routes.
+#[test]
+fn a_route_is_not_kept_for_ever_from_who_never_answers_for_endpoints() {
+    let mut stream = subscribed(Dialect::Incremental, ONE);
+    let next = |n| [(Cluster, "a", 1), (Endpoints, "a", n), (Listener, "l", 1), (Route, "r", n)];
+    let mut told = Vec::new();
+    for n in 2..8 {
+        let mut responses = stream.publish(&next(n));
+        responses.extend(stream.pass(5_000));
+        // Every route is taken, nothing of the endpoints is answered.
+        while let Some(response) = responses.pop() {
+            if response.kind == Route {
+                told.push(text(&response));
+                responses.extend(stream.ack(&[response], &[]));
+            }
+        }
+    }
+    assert_eq!(told, (2..8).map(|n| format!("rds r={n}")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -155,8 +202,9 @@ fn added_clusters_go_before_removed_ones() {
         let mut stream = subscribed(dialect, ONE);
         let next = [(Cluster, "b", 1), (Endpoints, "a", 1), (Listener, "l", 1), (Route, "r", 2)];
         let added = stream.publish(&next);
-        told(&added, &[addition, "rds r=2"]);
-        told(&stream.ack(&added[..1], &[]), &[]);
-        told(&stream.ack(&added[1..], &["r"]), &[removal]);
+        told(&added, &[addition]);
+        let routes = stream.ack(&added, &[]);
+        told(&routes, &["rds r=2"]);
+        told(&stream.ack(&routes, &["r"]), &[removal]);
     }
 }
