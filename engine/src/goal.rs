@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{PolicyName, ServiceId};
+use crate::topology::ServiceTopology;
 use crate::units::{Millis, Ratio};
 
 /// All goals in force, in ascending order of service, each service once.
@@ -23,6 +24,20 @@ impl Goals {
     pub fn of(&self, service: &ServiceId) -> Option<&Goal> {
         let at = self.services.binary_search_by(|goal| goal.service.cmp(service)).ok()?;
         self.services.get(at)
+    }
+
+    /// The other services that requests to this one go to by a rollout.
+    pub(crate) fn versions_of<'a>(
+        &'a self,
+        topology: &'a ServiceTopology,
+    ) -> impl Iterator<Item = &'a ServiceId> {
+        let routed = move |rollout: &&Rollout| {
+            rollout.service == topology.service
+                && (rollout.mode == Mode::Enforce || topology.clusters.is_empty())
+        };
+        let versions = self.rollouts.iter().filter(routed);
+        let versions = versions.flat_map(|rollout| [&rollout.stable, &rollout.canary]);
+        versions.filter(move |version| **version != topology.service)
     }
 }
 

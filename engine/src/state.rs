@@ -91,6 +91,11 @@ impl<M: Clone + Default> State<M> {
             let traffic = traffic_of(observation, &service.topology.service);
             service.history.absorb(self.at, service.topology.endpoints.len(), traffic);
             service.budgets.absorb(self.at, &service.goal, traffic);
+            // What clients of a service were promised holds for all of its versions.
+            for version in self.goals.versions_of(&service.topology) {
+                let traffic = traffic_of(observation, version);
+                service.budgets.absorb(self.at, &service.goal, traffic);
+            }
         }
         self.absorb_indicated(observation);
         self.absorb_receipts(observation);

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use weir_engine::decide;
-use weir_engine::goal::{Goals, Mode, OnFailure, Rollout};
+use weir_engine::goal::{Goal, Goals, Indicator, Mode, Objective, OnFailure, Rollout};
 use weir_engine::latency::Latency;
 use weir_engine::names::{Locality, ServiceId};
 use weir_engine::observation::{Observation, Row, ServiceTraffic, Source};
@@ -54,7 +54,14 @@ fn goals() -> Goals {
         min_samples: 100,
         stale_after: None,
     };
-    Goals { services: Vec::new(), rollouts: vec![rollout] }
+    let availability = Objective {
+        name: "availability".to_owned(),
+        target: Ratio::clamped(0.99),
+        window: Duration::from_secs(3_600),
+        indicator: Indicator::Availability,
+    };
+    let search = Goal { objectives: vec![availability], ..Goal::of_unclaimed(id("search")) };
+    Goals { services: vec![search], rollouts: vec![rollout] }
 }
 
 fn topology() -> Topology {
@@ -69,7 +76,13 @@ fn topology() -> Topology {
         clusters: vec![ClientCluster { name: name.into(), form: ClusterForm::native() }],
         counts: Source::LoadReport,
     };
-    Topology { services: vec![service("v6", 6), service("v7", 7)] }
+    let search = ServiceTopology {
+        service: id("search"),
+        endpoints: Vec::new(),
+        clusters: Vec::new(),
+        counts: Source::LoadReport,
+    };
+    Topology { services: vec![search, service("v6", 6), service("v7", 7)] }
 }
 
 struct World {
@@ -187,6 +200,22 @@ fn a_version_that_fails_once_it_took_over_goes_back() {
     }
     assert_eq!(world.last.unwrap().weight, Ratio::ZERO);
     assert!(gone - took < 200, "{}", gone - took);
+}
+
+/// The service that clients call has no endpoint of its own; its promise holds for what they get.
+#[test]
+fn both_versions_count_for_what_clients_are_promised() {
+    let bad = Version { errors: 0.5, ..GOOD };
+    let mut world = World::new(1);
+    for _ in 0..20 {
+        world.second(bad);
+    }
+    let search = world.state.services.iter().find(|one| one.topology.service == id("search"));
+    let search = search.unwrap().last.clone().unwrap();
+    let good = search.objectives[0].good.unwrap().value();
+    // A twentieth of the requests went to a version that fails half of them, from about the third
+    // second on; the rest to one that fails hardly any.
+    assert!((0.96..0.99).contains(&good), "{good}");
 }
 
 #[test]
