@@ -14,6 +14,7 @@ use weir_engine::decision::{Decision, ServiceDecision};
 use weir_engine::goal::{Goal, Goals};
 use weir_engine::names::{Address, ServiceId};
 use weir_engine::observation::{Observation, Outcome, Receipt, ServiceTraffic};
+use weir_engine::rollout::RolloutDecision;
 use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
 
@@ -27,11 +28,12 @@ mod feed;
 pub(crate) mod log;
 pub(crate) mod matrix;
 pub(crate) mod read;
+pub(crate) mod rollout;
 mod tell;
 pub(crate) mod track;
 pub(crate) mod words;
 
-use feed::Told;
+use feed::{Now, Told};
 use log::Log;
 use tell::Telling;
 use track::{COARSE, Column, FINE, Tick, Track};
@@ -278,8 +280,10 @@ impl Writer {
             coarse: service.coarse.columns(),
             fresh: service.fresh,
         });
-        let changes = feed::changes(service.told.as_ref(), at, &service.layout, decision)?;
-        service.told = Some(Told::of(at, &service.layout, decision));
+        let rollout = rollout_of(step.decision, &decision.service);
+        let now = Now { at, layout: &service.layout, service: decision, rollout };
+        let changes = feed::changes(service.told.as_ref(), now)?;
+        service.told = Some(Told::of(now));
         let unclaimed;
         let goal = if let Some(goal) = step.goals.of(&decision.service) {
             goal
@@ -295,6 +299,7 @@ impl Writer {
             service: decision,
             traffic,
             goal,
+            rollout,
             fresh: service.fresh,
         };
         let detail = telling.tell(&changes);
@@ -377,6 +382,12 @@ impl Service {
 
 fn layout(decision: &ServiceDecision) -> Arc<[Address]> {
     decision.endpoints.iter().map(|endpoint| endpoint.address.clone()).collect()
+}
+
+/// The rollout of a service that clients call.
+fn rollout_of<'a>(decision: &'a Decision, service: &ServiceId) -> Option<&'a RolloutDecision> {
+    let found = decision.rollouts.binary_search_by(|rollout| rollout.service.cmp(service));
+    Some(decision.rollouts.get(found.ok()?)?)
 }
 
 fn traffic_of<'a>(observation: &'a Observation, service: &ServiceId) -> Option<&'a ServiceTraffic> {

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use weir_engine::decision::{EndpointState, Hold, Stance};
 use weir_engine::goal::Mode;
 use weir_engine::observation::Outcome;
+use weir_engine::rollout::Phase;
 
 use crate::board::Step;
 use crate::view::decision::{DecisionDetail, Kind};
@@ -43,6 +44,10 @@ pub const ENDPOINTS: &str = "endpoints";
 pub const DECISIONS: &str = "decisions";
 /// Sum of the parts of their service's traffic that decisions in force moved.
 pub const MOVED: &str = "moved_ratio";
+/// New versions that take over, by how far they have come.
+pub const ROLLOUTS: &str = "rollouts";
+/// Those that something keeps from following the evidence.
+pub const ROLLOUTS_HELD: &str = "rollouts_held";
 /// Proxies' answers to pushes.
 pub const RECEIPTS: &str = "receipts";
 /// Telemetry sources by whether they work.
@@ -74,6 +79,8 @@ pub struct Metrics {
     endpoints: Family<EndpointLabel, Gauge>,
     decisions: Family<DecisionLabel, Counter>,
     moved: Counter<f64, AtomicU64>,
+    rollouts: Family<PhaseLabel, Gauge>,
+    rollouts_held: Gauge,
     receipts: Family<OutcomeLabel, Counter>,
     sources: Family<SourceLabel, Gauge>,
     proxies: Family<ProxyLabel, Gauge>,
@@ -128,8 +135,19 @@ labels!(StanceLabel {
 });
 labels!(EndpointLabel { state: StateValue { Serving, Joining, Probation, Ejected, NotReady } });
 labels!(DecisionLabel {
-    kind: KindValue { Ejected, Probation, Stance, Policy, Restored, Endpoints, Shares, First }
+    kind: KindValue {
+        Ejected,
+        Probation,
+        Rollout,
+        Stance,
+        Policy,
+        Restored,
+        Endpoints,
+        Shares,
+        First
+    }
 });
+labels!(PhaseLabel { phase: PhaseValue { Stepping, Watching, Done, GivenUp, Paused } });
 labels!(OutcomeLabel { outcome: OutcomeValue { Taken, Refused, Silent } });
 labels!(SourceLabel { state: SourceValue { Working, Waiting, Failing } });
 labels!(ProxyLabel { state: ProxyValue { Connected, Refusing, Gone } });
@@ -159,6 +177,8 @@ impl Metrics {
             endpoints: Family::default(),
             decisions: Family::default(),
             moved: Counter::default(),
+            rollouts: Family::default(),
+            rollouts_held: Gauge::default(),
             receipts: Family::default(),
             sources: Family::default(),
             proxies: Family::default(),
@@ -198,6 +218,10 @@ impl Metrics {
         registry.register(DECISIONS, help, self.decisions.clone());
         let help = "Sum of the parts of their service's traffic that enforced decisions moved";
         registry.register(MOVED, help, self.moved.clone());
+        let help = "New versions that take over, by how far they have come";
+        registry.register(ROLLOUTS, help, self.rollouts.clone());
+        let help = "New versions that something keeps from following the evidence";
+        registry.register(ROLLOUTS_HELD, help, self.rollouts_held.clone());
     }
 
     fn register_surroundings(&mut self) {
@@ -224,6 +248,7 @@ impl Metrics {
             self.requests.get_or_create(&RequestLabel { answer }).inc_by(0);
         }
         self.count_states(None);
+        self.count_rollouts(None);
         self.sources(&[]);
         self.proxies(&[]);
         self.policies(&[]);
@@ -233,6 +258,7 @@ impl Metrics {
         self.steps.inc();
         self.last_step.set(step.decision.at.millis() as f64 / 1e3);
         self.count_states(Some(step));
+        self.count_rollouts(Some(step));
         for decision in told {
             let kind = kind(decision.decision.kind);
             self.decisions.get_or_create(&DecisionLabel { kind }).inc();
@@ -265,6 +291,15 @@ impl Metrics {
             let count = endpoints.filter(|endpoint| self::state(endpoint.state) == state).count();
             self.endpoints.get_or_create(&EndpointLabel { state }).set(gauge(count));
         }
+    }
+
+    fn count_rollouts(&self, step: Option<&Step<'_>>) {
+        let rollouts = || step.into_iter().flat_map(|step| &step.decision.rollouts);
+        for &phase in PhaseValue::ALL {
+            let count = rollouts().filter(|one| self::phase(one.phase) == phase).count();
+            self.rollouts.get_or_create(&PhaseLabel { phase }).set(gauge(count));
+        }
+        self.rollouts_held.set(gauge(rollouts().filter(|one| one.reason.is_held()).count()));
     }
 
     /// How long the last step took.
@@ -373,10 +408,21 @@ fn state(state: EndpointState) -> StateValue {
     }
 }
 
+fn phase(phase: Phase) -> PhaseValue {
+    match phase {
+        Phase::Stepping { .. } => PhaseValue::Stepping,
+        Phase::Watching => PhaseValue::Watching,
+        Phase::Done => PhaseValue::Done,
+        Phase::GivenUp => PhaseValue::GivenUp,
+        Phase::Paused => PhaseValue::Paused,
+    }
+}
+
 fn kind(kind: Kind) -> KindValue {
     match kind {
         Kind::Ejected => KindValue::Ejected,
         Kind::Probation => KindValue::Probation,
+        Kind::Rollout => KindValue::Rollout,
         Kind::Stance => KindValue::Stance,
         Kind::Policy => KindValue::Policy,
         Kind::Restored => KindValue::Restored,

@@ -20,6 +20,7 @@ use crate::web::{Shared, answer};
 mod decision;
 mod fleet;
 mod mesh;
+mod rollout;
 mod service;
 pub(crate) mod text;
 

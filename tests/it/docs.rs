@@ -147,11 +147,14 @@ fn every_metric_is_described() {
 
 #[test]
 fn every_word_of_a_decision_is_explained() {
-    let source = "engine/src/decision/words.rs";
-    let mut words = between(source, ("=> \"", "\""));
-    words.extend(between(source, ("write_str(\"", "\"")));
+    let mut words = BTreeSet::new();
+    for source in ["engine/src/decision/words.rs", "engine/src/rollout/words.rs"] {
+        words.extend(between(source, ("=> \"", "\"")));
+        words.extend(between(source, ("write_str(\"", "\"")));
+    }
     // One word alone is a state or a mode and says itself.
-    let fixed: Vec<_> = words.iter().filter(|text| text.split(' ').count() > 2).collect();
+    let words = words.iter().map(|text| text.trim_end_matches([',', ' ']));
+    let fixed: Vec<_> = words.filter(|text| text.split(' ').count() > 2).collect();
     assert!(fixed.len() >= 20, "texts are found: {fixed:?}");
     let page = page("decisions.md");
     for text in fixed {

@@ -10,8 +10,10 @@ use std::time::Duration;
 use weir_engine::decision::{self, EndpointState, ServiceDecision};
 use weir_engine::goal::Mode;
 use weir_engine::names::{Address, PolicyName};
+use weir_engine::rollout::RolloutDecision;
 use weir_engine::units::Moment;
 
+use super::rollout::{self, Stood, Turn};
 use crate::view::decision::Kind;
 
 /// Less traffic than this moved is not told: a hundredth, about what one endpoint in a hundred takes.
@@ -33,6 +35,16 @@ pub(crate) struct Told {
     stance: decision::Stance,
     mode: Mode,
     policy: PolicyName,
+    rollout: Option<Stood>,
+}
+
+/// A service after a decision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now<'a> {
+    pub(crate) at: Moment,
+    pub(crate) layout: &'a Arc<[Address]>,
+    pub(crate) service: &'a ServiceDecision,
+    pub(crate) rollout: Option<&'a RolloutDecision>,
 }
 
 /// How an endpoint stood.
@@ -56,6 +68,8 @@ pub(crate) struct Changes {
     pub(crate) policy: Option<(Mode, PolicyName)>,
     /// Whether Weir acts again after holding.
     pub(crate) resumed: bool,
+    /// What of the service's rollout changes.
+    pub(crate) rollout: Option<Turn>,
 }
 
 /// One endpoint that changes.
@@ -72,14 +86,16 @@ pub(crate) struct Change {
 
 impl Told {
     /// What is told of a service after a decision.
-    pub(crate) fn of(at: Moment, layout: &Arc<[Address]>, service: &ServiceDecision) -> Self {
+    pub(crate) fn of(now: Now<'_>) -> Self {
+        let service = now.service;
         Self {
-            at,
-            layout: Arc::clone(layout),
+            at: now.at,
+            layout: Arc::clone(now.layout),
             stands: service.endpoints.iter().map(Stand::of).collect(),
             stance: service.stance.clone(),
             mode: service.mode,
             policy: service.policy.clone(),
+            rollout: now.rollout.map(Stood::of),
         }
     }
 }
@@ -91,12 +107,8 @@ impl Stand {
 }
 
 /// What a decision changes, if it is worth telling.
-pub(crate) fn changes(
-    told: Option<&Told>,
-    at: Moment,
-    layout: &[Address],
-    service: &ServiceDecision,
-) -> Option<Changes> {
+pub(crate) fn changes(told: Option<&Told>, now: Now<'_>) -> Option<Changes> {
+    let Now { at, layout, service, rollout } = now;
     let Some(told) = told else {
         return Some(Changes {
             kind: Kind::First,
@@ -104,6 +116,7 @@ pub(crate) fn changes(
             moved: 0.0,
             policy: None,
             resumed: false,
+            rollout: None,
         });
     };
     let mut endpoints = compare(told, layout, service);
@@ -112,8 +125,11 @@ pub(crate) fn changes(
         .then(|| (told.mode, told.policy.clone()));
     let quiet = at.since(told.at);
     let stance = holds_differ(&told.stance, &service.stance) && quiet >= STANCE_PAUSE;
+    let turn = rollout
+        .and_then(|rollout| rollout::turn(told.rollout.as_ref(), rollout, (quiet, STANCE_PAUSE)));
     let kinds = endpoints.iter().map(|change| change.kind).filter(|kind| *kind != Kind::Shares);
     let kind = kinds
+        .chain(turn.map(|_| Kind::Rollout))
         .chain(stance.then_some(Kind::Stance))
         .chain(policy.is_some().then_some(Kind::Policy))
         .chain((moved >= MOVED_MIN && quiet >= SHARES_PAUSE).then_some(Kind::Shares))
@@ -126,7 +142,9 @@ pub(crate) fn changes(
             .then(a.after.cmp(&b.after))
     });
     let resumed = stance && !holds(&service.stance);
-    Some(Changes { kind, endpoints, moved, policy, resumed })
+    let between = rollout.zip(told.rollout.as_ref()).filter(|_| kind == Kind::Rollout);
+    let moved = between.map_or(moved, |(rollout, told)| told.moved(rollout));
+    Some(Changes { kind, endpoints, moved, policy, resumed, rollout: turn })
 }
 
 /// All endpoints of then and now; those that only keep their state are of kind shares.

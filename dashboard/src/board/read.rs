@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_engine::decision::{Decision, EndpointDecision, EndpointState, ServiceDecision};
 use weir_engine::goal::{Goal, Objective};
 use weir_engine::names::ServiceId;
+use weir_engine::rollout::RolloutDecision;
 use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Moment;
 use weir_engine::zones::{Way, ZoneSplit};
@@ -13,7 +14,7 @@ use weir_engine::zones::{Way, ZoneSplit};
 use super::log::Log;
 use super::matrix::Matrix;
 use super::track::{COARSE, Column, FINE, Scale};
-use super::{Record, Snapshot, words};
+use super::{Record, Snapshot, rollout, words};
 use crate::view::decision::{DecisionDetail, DecisionId, EffectView};
 use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
@@ -133,6 +134,12 @@ impl Snapshot {
         Some(detail)
     }
 
+    /// Rollouts that a service has a part in.
+    pub(crate) fn rollouts_of(&self, id: &ServiceId) -> impl Iterator<Item = &RolloutDecision> {
+        let rollouts = self.decision.rollouts.iter().map(|rollout| &**rollout);
+        rollouts.filter(move |one| [&one.service, &one.stable, &one.canary].contains(&id))
+    }
+
     pub(crate) fn sources(&self) -> &[SourceView] {
         &self.sources
     }
@@ -213,6 +220,7 @@ impl<'a> Service<'a> {
         ServiceDetail {
             service: self.summary(),
             endpoints: self.endpoints(),
+            rollouts: snapshot.rollouts_of(self.id).map(rollout::view).collect(),
             limits: match self.goal {
                 Some(goal) => words::limits(goal),
                 None => words::limits(&unclaimed()),

@@ -4,10 +4,11 @@ use weir_engine::decision::{self, Realisation, Reason, ServiceDecision};
 use weir_engine::goal::{Goal, Mode};
 use weir_engine::names::Address;
 use weir_engine::observation::{Row, ServiceTraffic};
+use weir_engine::rollout::RolloutDecision;
 use weir_engine::units::{Moment, Ratio};
 
 use super::feed::{Change, Changes, Stand};
-use super::words;
+use super::{rollout, words};
 use crate::view::decision::{
     AnswersView, ChangeView, DecisionDetail, DecisionId, DecisionSummary, GroupView, InputRow,
     InputsView, Kind, MemberView, SentView, StandingView,
@@ -31,6 +32,7 @@ pub(crate) struct Telling<'a> {
     pub(crate) service: &'a ServiceDecision,
     pub(crate) traffic: Option<&'a ServiceTraffic>,
     pub(crate) goal: &'a Goal,
+    pub(crate) rollout: Option<&'a RolloutDecision>,
     pub(crate) fresh: Option<Moment>,
 }
 
@@ -48,6 +50,10 @@ impl Telling<'_> {
             inputs: self.inputs(changes),
             limits: words::limits(self.goal),
             sent: self.service.realisations.iter().take(LISTED).map(|made| sent(made)).collect(),
+            rollout: self
+                .rollout
+                .filter(|_| changes.rollout.is_some() || changes.kind == Kind::First)
+                .map(rollout::view),
             answers: AnswersView::default(),
             effect: None,
         }
@@ -84,6 +90,10 @@ impl Telling<'_> {
             (Kind::Shares, true) => format!("Moved {percent} of the traffic"),
             (Kind::Shares, false) => format!("Would move {percent} of the traffic"),
             (Kind::Policy, _) => self.policy(changes),
+            (Kind::Rollout, _) => match self.rollout.zip(changes.rollout) {
+                Some((rollout, turn)) => rollout::title(rollout, turn),
+                None => "Rollout changed".into(),
+            },
             (Kind::First, _) => format!("First seen, {}", count(self.layout.len(), "endpoint")),
             (Kind::Stance, _) if changes.resumed => "Acting again".into(),
             (Kind::Stance, _) => match words::stance(&self.service.stance) {
@@ -105,6 +115,9 @@ impl Telling<'_> {
 
     /// The reasons of the endpoints that make the decision what it is, else the stance's.
     fn why(&self, changes: &Changes) -> String {
+        if let (Kind::Rollout, Some(rollout)) = (changes.kind, self.rollout) {
+            return rollout::why(rollout);
+        }
         let of_kind = changes.endpoints.iter().filter(|change| change.kind == changes.kind);
         let drawn = |change: &&Change| changes.kind == Kind::Shares && self.is_drawn_along(change);
         let movers: Vec<_> = of_kind.filter(|change| !drawn(change)).collect();

@@ -273,6 +273,7 @@ pub(crate) const fn kind_class(kind: Kind) -> &'static str {
     match kind {
         Kind::Ejected => "ejected",
         Kind::Probation => "probation",
+        Kind::Rollout => "rollout",
         Kind::Stance => "stance",
         Kind::Policy => "policy",
         Kind::Restored => "restored",

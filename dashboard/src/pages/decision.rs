@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::rollout::RolloutCard;
 use super::text::{
     Frame, UNKNOWN, age, counted, grouped, latency, mode_class, mode_label, percent,
     percent_or_unknown, service_path, stance_class, stance_label, state_label, whole,
@@ -43,6 +44,7 @@ pub(crate) struct DecisionPage {
     limits: Vec<LimitView>,
     bounds: Vec<(String, String)>,
     sent: Vec<SentView>,
+    rollout: Option<RolloutCard>,
     answers: AnswersView,
     effect: Option<Effect>,
     older: Option<String>,
@@ -137,6 +139,7 @@ impl DecisionPage {
             }),
             limits: detail.limits,
             sent: detail.sent,
+            rollout: detail.rollout.as_ref().map(RolloutCard::of),
             answers: detail.answers,
             older,
             newer,

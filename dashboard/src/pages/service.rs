@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::fleet::{budget_class, errors_class};
+use super::rollout::RolloutCard;
 use super::text::{
     FeedLine, Frame, UNKNOWN, beside_stance, latency, mode_class, mode_label, percent,
     percent_good, percent_or_unknown, rate, segment, service_path, stance_class, stance_label,
@@ -43,6 +44,8 @@ pub(crate) struct ServicePage {
     stance_text: String,
     tiles: Vec<Tile>,
     promises: bool,
+    rollouts: Vec<RolloutCard>,
+    routed: bool,
     ranges: Vec<Choice>,
     metrics: Vec<Choice>,
     history_path: String,
@@ -118,6 +121,8 @@ impl ServicePage {
             stance_text: beside_stance(summary.stance, &summary.stance_text),
             tiles: tiles(&detail),
             promises: !summary.objectives.is_empty(),
+            rollouts: detail.rollouts.iter().map(RolloutCard::of).collect(),
+            routed: is_route(&detail),
             ranges: path.ranges(),
             metrics: path.metrics(),
             history_path: path.history(),
@@ -131,6 +136,13 @@ impl ServicePage {
             limits: detail.limits,
         }
     }
+}
+
+/// Whether the service is nothing but a route to its versions, which have all the endpoints.
+fn is_route(detail: &ServiceDetail) -> bool {
+    let service = format!("{}/{}", detail.service.namespace, detail.service.name);
+    let own = detail.rollouts.iter().any(|rollout| rollout.service == service);
+    detail.endpoints.is_empty() && own
 }
 
 /// Addresses of this page with other choices.
@@ -192,6 +204,9 @@ impl Paths<'_> {
 fn tiles(detail: &ServiceDetail) -> Vec<Tile> {
     let summary = &detail.service;
     let mut tiles: Vec<_> = summary.objectives.iter().map(Tile::of_objective).collect();
+    if is_route(detail) {
+        return tiles;
+    }
     let load = summary.traffic.requests_per_second;
     let used = load.zip(summary.capacity_per_second).filter(|(_, capacity)| *capacity > 0.0);
     tiles.push(Tile {

@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Time;
+use super::rollout::RolloutView;
 use super::service::{EndpointState, LimitView, Mode, Stance};
 
 /// A service's decision: the step's sequence number and the service's place in the step's list.
@@ -94,6 +95,8 @@ pub enum Kind {
     Ejected,
     /// Endpoints come back on probation.
     Probation,
+    /// A new version goes on, goes back or is held.
+    Rollout,
     /// Weir holds, goes back to equal shares, or acts again.
     Stance,
     /// Another mode or policy is in force.
@@ -158,6 +161,9 @@ pub struct DecisionDetail {
     pub limits: Vec<LimitView>,
     /// What client clusters are sent.
     pub sent: Vec<SentView>,
+    /// The service's new version that takes over, where the decision is about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
     /// What proxies answered.
     pub answers: AnswersView,
     /// What was measured afterwards; absent until enough has passed.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::Time;
 use super::decision::DecisionSummary;
+use super::rollout::RolloutView;
 
 /// How far Weir may go with a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -174,6 +175,8 @@ pub struct ServiceDetail {
     pub service: ServiceSummary,
     /// One per declared endpoint, in ascending order of address.
     pub endpoints: Vec<EndpointView>,
+    /// New versions that take over: of this service, or those in which it is one of the versions.
+    pub rollouts: Vec<RolloutView>,
     /// The limits that hold whatever the model says.
     pub limits: Vec<LimitView>,
     /// The latest decisions that changed something, newest first.

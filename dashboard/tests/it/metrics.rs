@@ -46,6 +46,24 @@ async fn figures_follow_the_story() {
 }
 
 #[tokio::test]
+async fn rollouts_are_counted_by_phase() {
+    let mut story = Story::of_a_rollout();
+    story.tell(30);
+    let stepping = text(&story).await;
+    story.tell(70);
+    let given_up = text(&story).await;
+    for (text, phase) in [(&stepping, "stepping"), (&given_up, "given_up")] {
+        for other in ["stepping", "watching", "done", "given_up", "paused"] {
+            let expected = f64::from(u8::from(other == phase));
+            let found = value(text, &format!("weir_rollouts{{phase=\"{other}\"}}"));
+            assert!((found - expected).abs() < 1e-9, "{other}: {found}");
+        }
+        assert!(value(text, "weir_rollouts_held").abs() < 1e-9);
+    }
+    assert!((value(&given_up, "weir_decisions_total{kind=\"rollout\"}") - 2.0).abs() < 1e-9);
+}
+
+#[tokio::test]
 async fn names_are_prefixed_and_every_series_exists_from_the_start() {
     let fresh = text(&Story::of(Vec::new())).await;
     let told = text(&Story::whole()).await;

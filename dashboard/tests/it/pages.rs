@@ -68,6 +68,23 @@ async fn an_ejected_endpoint_comes_first_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_rollout_is_shown_with_its_evidence_wherever_it_has_a_part() {
+    let mut story = Story::of_a_rollout();
+    story.tell(75);
+    insta::assert_snapshot!("rollout_stepping", page(&story, "/services/shop/search").await);
+    story.tell(75);
+    let text = page(&story, "/services/shop/search").await;
+    let row = text.split("<tbody>").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(row.contains("5.08 % (61 of 1200)") && row.contains("worse"), "{row}");
+    insta::assert_snapshot!("rollout_given_up", text);
+    for version in ["search-v6", "search-v7"] {
+        let text = page(&story, &format!("/services/shop/{version}")).await;
+        assert!(text.contains("the new version is worse"), "{version}");
+    }
+    insta::assert_snapshot!("decision_rollout", page(&story, "/decisions/1090-0").await);
+}
+
+#[tokio::test]
 async fn stale_telemetry_is_said_where_it_matters() {
     let story = Story::whole();
     insta::assert_snapshot!("fleet_stale", page(&story, "/").await);

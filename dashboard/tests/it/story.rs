@@ -14,6 +14,7 @@ use weir_dashboard::view::health::{CheckView, HealthView};
 use weir_dashboard::view::mesh::{
     PolicyState, PolicyView, ProblemView, ProxyView, Severity, SourceView, SubscriptionView, Sync,
 };
+use weir_engine::comparison::{Comparison, Finding, Measured, Signal, Verdict};
 use weir_engine::decision::{
     Decision, EndpointDecision, EndpointState, Failing, Form, Group, Health, Hold, Member,
     ObjectiveStatus, Realisation, Reason, ServiceDecision, Stance,
@@ -22,6 +23,7 @@ use weir_engine::goal::{Goal, Goals, Indicator, Mode, Objective};
 use weir_engine::latency::Latency;
 use weir_engine::names::{Locality, PolicyName, ServiceId};
 use weir_engine::observation::{Observation, Outcome, Receipt, Row, ServiceTraffic, Source};
+use weir_engine::rollout::{self, Phase, RolloutDecision};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology, Topology};
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
 
@@ -46,6 +48,7 @@ pub struct Story {
     topology: Topology,
     goals: Goals,
     casts: Vec<Cast>,
+    rollouts: fn(u64) -> Vec<Arc<RolloutDecision>>,
 }
 
 pub fn at(step: u64) -> Moment {
@@ -87,7 +90,25 @@ impl Story {
             topology: Topology { services: casts.iter().map(topology).collect() },
             goals: Goals { services: casts.iter().map(goal).collect(), ..Goals::default() },
             casts,
+            rollouts: |_| Vec::new(),
         }
+    }
+
+    /// Another story: `shop/search`, which is only a route, goes over from `search-v6` to a
+    /// `search-v7` that turns out to be worse at its second step.
+    pub fn of_a_rollout() -> Self {
+        let cast = |name: &str, endpoints: &[&str], rps| Cast {
+            id: ServiceId::new("shop", name),
+            endpoints: endpoints.iter().map(ToString::to_string).collect(),
+            mode: Mode::Enforce,
+            rps,
+        };
+        let casts = vec![
+            cast("search", &[], 0.0),
+            cast("search-v6", &["10.0.6.1:9000", "10.0.6.2:9000"], 360.0),
+            cast("search-v7", &["10.0.7.1:9000", "10.0.7.2:9000"], 40.0),
+        ];
+        Self { rollouts: |step| vec![Arc::new(rollout(step))], ..Self::of(casts) }
     }
 
     /// Tells so many steps more.
@@ -124,6 +145,7 @@ impl Story {
                 .iter()
                 .map(|cast| Arc::new(decide_service_at(cast, self.step)))
                 .collect(),
+            rollouts: (self.rollouts)(self.step),
             ..Decision::default()
         }
     }
@@ -222,6 +244,53 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         endpoints,
         objectives: objectives(cast, step),
         moved: Ratio::ZERO,
+    }
+}
+
+/// The rollout at a step: a minute at 2 %, half a minute on the way to 10 %, then given up.
+fn rollout(step: u64) -> RolloutDecision {
+    let (phase, weight, reason, failures) = match step {
+        0..60 => (Phase::Stepping { step: 0 }, 0.02, rollout::Reason::Gathering, 0),
+        60..90 => (Phase::Stepping { step: 1 }, 0.1, rollout::Reason::Gathering, 0),
+        90.. => (Phase::GivenUp, 0.0, rollout::Reason::Worse, 1),
+    };
+    let worse = failures > 0;
+    let part = |events: f64, requests| Measured::Part { events, requests };
+    let typical = |ms, requests| Measured::Typical { latency: Millis::clamped(ms), requests };
+    let errors = Comparison {
+        signal: Signal::Errors,
+        finding: if worse { Finding::Fail } else { Finding::Inconclusive },
+        canary: part(if worse { 61.0 } else { 1.0 }, 1_200.0),
+        stable: part(11.0, 10_800.0),
+        ratio: Some(if worse { 49.91 } else { 0.82 }),
+        lower: if worse { 20.4 } else { 0.02 },
+        upper: (!worse).then_some(18.3),
+        chance: Ratio::clamped(if worse { 0.000_01 } else { 1.0 }),
+        at_most: Some(Ratio::clamped(0.07)),
+    };
+    let latency = Comparison {
+        signal: Signal::Latency,
+        finding: Finding::Pass,
+        canary: typical(20.4, 900.0),
+        stable: typical(20.1, 8_100.0),
+        ratio: Some(1.01),
+        lower: 0.93,
+        upper: Some(1.11),
+        chance: Ratio::ONE,
+        at_most: None,
+    };
+    RolloutDecision {
+        service: ServiceId::new("shop", "search"),
+        policy: "shop/search".into(),
+        mode: Mode::Enforce,
+        stable: ServiceId::new("shop", "search-v6"),
+        canary: ServiceId::new("shop", "search-v7"),
+        weight: Ratio::clamped(weight),
+        phase,
+        steps: [0.02, 0.1, 0.5].map(Ratio::clamped).to_vec(),
+        failures,
+        verdict: Verdict { finding: errors.finding, comparisons: vec![errors, latency] },
+        reason,
     }
 }
 

@@ -44,9 +44,19 @@ fn out(times: u32) -> EndpointState {
 
 /// The kind that is told between two decisions so many seconds apart.
 fn kind_between(before: &ServiceDecision, after: &ServiceDecision, seconds: u64) -> Option<Kind> {
-    let told = Told::of(Moment::default(), &layout(before), before);
-    let at = Moment::from_millis(seconds * 1_000);
-    changes(Some(&told), at, &layout(after), after).map(|changes| changes.kind)
+    let told = told(before);
+    changed(Some(&told), seconds * 1_000, after).map(|changes| changes.kind)
+}
+
+fn told(service: &ServiceDecision) -> Told {
+    let layout = layout(service);
+    Told::of(Now { at: Moment::default(), layout: &layout, service, rollout: None })
+}
+
+fn changed(told: Option<&Told>, millis: u64, service: &ServiceDecision) -> Option<Changes> {
+    let layout = layout(service);
+    let at = Moment::from_millis(millis);
+    changes(told, Now { at, layout: &layout, service, rollout: None })
 }
 
 type Endpoints = [(&'static str, f64, EndpointState)];
@@ -123,9 +133,8 @@ fn holding_is_told_when_its_cause_changes_but_not_in_every_step() {
     assert_eq!(kind_between(&stale, &older, 60), None);
     assert_eq!(kind_between(&acting, &stale, 1), None);
     acting.stance = decision::Stance::Steering;
-    let told = Told::of(Moment::default(), &layout(&stale), &stale);
-    let back =
-        changes(Some(&told), Moment::from_millis(60_000), &layout(&acting), &acting).unwrap();
+    let told = told(&stale);
+    let back = changed(Some(&told), 60_000, &acting).unwrap();
     assert!(back.resumed && back.kind == Kind::Stance);
 }
 
@@ -140,6 +149,6 @@ fn another_mode_is_told() {
 #[test]
 fn the_first_sight_of_a_service_is_told() {
     let first = service(&[("a", 1.0, SERVING)]);
-    let changes = changes(None, Moment::default(), &layout(&first), &first).unwrap();
+    let changes = changed(None, 0, &first).unwrap();
     assert_eq!(changes.kind, Kind::First);
 }
