@@ -7,4 +7,5 @@ mod policy;
 mod profiles;
 mod refusal;
 mod restart;
+mod rollout;
 mod silence;

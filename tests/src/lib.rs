@@ -10,6 +10,7 @@ pub mod journal;
 pub mod proxy;
 pub mod relay;
 pub mod traffic;
+pub mod versions;
 pub mod weir;
 pub mod world;
 

@@ -22,7 +22,7 @@ use crate::{WITHIN, until};
 pub const CLUSTER: &str = "shop";
 
 /// Workers enough that no request waits for one.
-const FAST: Service = Service { workers: 64, mean: Duration::from_millis(1), sigma: 0.1 };
+pub const FAST: Service = Service { workers: 64, mean: Duration::from_millis(1), sigma: 0.1 };
 
 /// Requests a second: sixty an endpoint, of which a judgement needs twenty, and hardly any load
 /// for a machine.
