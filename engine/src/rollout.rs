@@ -16,13 +16,15 @@ use crate::comparison::{Bar, Finding, Look, Side, Verdict};
 use crate::decision::{EndpointState, ServiceDecision};
 use crate::goal::{Goals, Indicator, Mode, OnFailure, Rollout};
 use crate::model::Model;
-use crate::names::{PolicyName, ServiceId};
 use crate::observation::Observation;
 use crate::units::{Moment, Ratio};
 
+mod decided;
 mod seen;
 mod share;
 mod words;
+
+pub use decided::{Phase, Reason, RolloutDecision};
 
 /// At most so many rollouts are remembered: as many as services that nobody configured.
 const ROLLOUTS_MAX: usize = 1_000;
@@ -48,125 +50,14 @@ const ALPHA: f64 = 0.025;
 /// Without an objective for availability so many requests may fail.
 const ERRORS_ALLOWED: f64 = 0.01;
 
-/// What is decided for one rollout. A level, as all of a decision.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RolloutDecision {
-    /// The service that clients call.
-    pub service: ServiceId,
-    /// The policy that wants it.
-    pub policy: PolicyName,
-    /// Whether it is acted on.
-    pub mode: Mode,
-    /// The version in use.
-    pub stable: ServiceId,
-    /// The new version.
-    pub canary: ServiceId,
-    /// The new version's part of the requests; the version in use gets the others.
-    pub weight: Ratio,
-    /// How far it has come.
-    pub phase: Phase,
-    /// The parts that it goes through.
-    pub steps: Vec<Ratio>,
-    /// Evaluations that failed.
-    pub failures: u32,
-    /// What the evidence says.
-    pub verdict: Verdict,
-    /// Why the weight is what it is.
-    pub reason: Reason,
-}
-
-/// How far a rollout has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// At one of its steps, counted from 0.
-    Stepping {
-        /// Which.
-        step: u32,
-    },
-    /// The new version has taken over and is still watched.
-    Watching,
-    /// It has taken over.
-    Done,
-    /// It was given up; its traffic goes back, or has gone.
-    #[default]
-    GivenUp,
-    /// It was given up, and waits for a person where it is.
-    Paused,
-}
-
-/// Why a rollout's weight is what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Reason {
-    /// Nothing is acted on in this mode.
-    Observing,
-    /// The policy is suspended, or gone: everything stays.
-    Suspended,
-    /// The journal cannot be written.
-    Unrecorded,
-    /// No telemetry.
-    Silent {
-        /// For how long.
-        age: Duration,
-    },
-    /// A version has no endpoint that takes traffic.
-    NoEndpoint {
-        /// Whether it is the new one.
-        canary: bool,
-    },
-    /// Traffic moves to the step, no faster than there is capacity for it.
-    Moving {
-        /// Where to.
-        to: Ratio,
-    },
-    /// Neither better nor worse is proven.
-    Gathering,
-    /// It failed, but not yet as often as the policy allows.
-    Failing {
-        /// So often.
-        failures: u32,
-        /// Given up at so many.
-        limit: u32,
-    },
-    /// It was worse.
-    Worse,
-    /// It was not proven in time.
-    Late {
-        /// The time that it had.
-        deadline: Duration,
-    },
-    /// It has taken over and is watched.
-    Watched {
-        /// For so long still.
-        left: Duration,
-    },
-    /// It has taken over.
-    TakenOver,
-}
-
-impl Reason {
-    /// Whether something keeps the weight from following the evidence.
-    pub fn is_held(&self) -> bool {
-        match self {
-            Self::Observing
-            | Self::Suspended
-            | Self::Unrecorded
-            | Self::Silent { .. }
-            | Self::NoEndpoint { .. } => true,
-            Self::Moving { .. }
-            | Self::Gathering
-            | Self::Failing { .. }
-            | Self::Worse
-            | Self::Late { .. }
-            | Self::Watched { .. }
-            | Self::TakenOver => false,
-        }
-    }
-}
-
 /// What is remembered of a rollout. `M` is the model's memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress<M> {
     goal: Rollout,
+    /// Whether anybody wanted it at the last step.
+    wanted: bool,
+    /// Where it goes before other versions begin, if they are waited for.
+    leads_to: Option<Ratio>,
     phase: Phase,
     weight: Ratio,
     failures: u32,
@@ -213,29 +104,34 @@ pub(crate) fn decide<M: Model>(
     progress
         .iter_mut()
         .map(|one| {
-            let wanted = goals.rollouts.iter().any(|goal| goal.service == one.goal.service);
-            let decided = Arc::new(one.decide(wanted, given, model));
+            one.wanted = goals.rollouts.iter().any(|goal| goal.service == one.goal.service);
+            let decided = Arc::new(one.decide(given, model));
             one.last = Some(Arc::clone(&decided));
             decided
         })
         .collect()
 }
 
-/// Begins what is new and begins anew what leads to another version. What nobody wants any more
-/// stays as it is: its route is in use.
+/// Begins what is new and begins anew what leads to another version, or what was given up and is
+/// wanted again after nobody wanted it. What nobody wants any more stays as it is: its route is in
+/// use.
 fn follow<M: Default>(progress: &mut Vec<Progress<M>>, goals: &Goals, at: Moment) {
     for goal in &goals.rollouts {
         let room = progress.len() < ROLLOUTS_MAX;
         match progress.iter_mut().find(|one| one.goal.service == goal.service) {
-            Some(one) if one.goal.stable == goal.stable && one.goal.canary == goal.canary => {
+            Some(one) if one.goes_on_with(goal) => {
                 if one.goal.steps != goal.steps
                     && let Phase::Stepping { .. } = one.phase
                 {
                     one.phase = one.step_of(goal);
                 }
                 one.goal = goal.clone();
+                one.leads_to = None;
             }
-            Some(one) => *one = Progress::new(goal.clone(), at),
+            Some(one) => match one.before(goal) {
+                Some(to) if one.weight != to => one.give_way(goal, to),
+                Some(_) | None => *one = Progress::new(goal.clone(), at),
+            },
             None if room => progress.push(Progress::new(goal.clone(), at)),
             None => {}
         }
@@ -247,6 +143,8 @@ impl<M: Default> Progress<M> {
     fn new(goal: Rollout, at: Moment) -> Self {
         Self {
             goal,
+            wanted: true,
+            leads_to: None,
             phase: Phase::Stepping { step: 0 },
             weight: Ratio::ZERO,
             failures: 0,
@@ -264,6 +162,28 @@ impl<M: Default> Progress<M> {
         }
     }
 
+    /// Whether what this goal wants is under way already, or has come to its end.
+    fn goes_on_with(&self, goal: &Rollout) -> bool {
+        let same = self.goal.stable == goal.stable && self.goal.canary == goal.canary;
+        let gone_back = self.phase == Phase::GivenUp && self.weight == Ratio::ZERO;
+        same && (self.wanted || !gone_back)
+    }
+
+    /// The weight at which all traffic is with the version that another rollout calls the one in
+    /// use; none if it is neither of these two.
+    fn before(&self, goal: &Rollout) -> Option<Ratio> {
+        let gone_over = (goal.stable == self.goal.canary).then_some(Ratio::ONE);
+        gone_over.or((goal.stable == self.goal.stable).then_some(Ratio::ZERO))
+    }
+
+    /// Goes to where another rollout begins: what it calls the version in use has to be it first,
+    /// and takes over no faster than any other.
+    fn give_way(&mut self, goal: &Rollout, to: Ratio) {
+        self.leads_to = Some(to);
+        self.goal.mode = goal.mode;
+        self.goal.suspended = goal.suspended;
+    }
+
     /// The step of other steps that this weight has not passed yet.
     fn step_of(&self, goal: &Rollout) -> Phase {
         let at = goal.steps.iter().position(|step| *step >= self.weight);
@@ -273,6 +193,9 @@ impl<M: Default> Progress<M> {
 
     /// The part that this phase leads to.
     fn target(&self) -> Ratio {
+        if let Some(to) = self.leads_to {
+            return to;
+        }
         match self.phase {
             Phase::Stepping { step } => {
                 self.goal.steps.get(step as usize).copied().unwrap_or(Ratio::ZERO)
@@ -283,15 +206,10 @@ impl<M: Default> Progress<M> {
         }
     }
 
-    fn decide<D: Model<Memory = M>>(
-        &mut self,
-        wanted: bool,
-        given: &Given<'_>,
-        model: &D,
-    ) -> RolloutDecision {
+    fn decide<D: Model<Memory = M>>(&mut self, given: &Given<'_>, model: &D) -> RolloutDecision {
         let seen = self.see(given);
         let versions = share::Versions::of(&self.goal, given.services);
-        let held = self.held(wanted, given);
+        let held = self.held(given);
         let reason = held.unwrap_or_else(|| {
             if seen {
                 self.judge(model);
@@ -314,11 +232,11 @@ impl<M: Default> Progress<M> {
     }
 
     /// Why everything stays as it is, if it does.
-    fn held(&self, wanted: bool, given: &Given<'_>) -> Option<Reason> {
+    fn held(&self, given: &Given<'_>) -> Option<Reason> {
         let age = given.at.since(self.fresh);
         if self.goal.mode != Mode::Enforce {
             Some(Reason::Observing)
-        } else if self.goal.suspended || !wanted {
+        } else if self.goal.suspended || !self.wanted {
             Some(Reason::Suspended)
         } else if given.observation.unrecorded {
             Some(Reason::Unrecorded)
@@ -351,7 +269,7 @@ impl<M: Default> Progress<M> {
     /// Has a full look judged, and draws the conclusion.
     fn judge<D: Model<Memory = M>>(&mut self, model: &D) {
         let judged = matches!(self.phase, Phase::Stepping { .. } | Phase::Watching);
-        if !judged {
+        if !judged || self.leads_to.is_some() {
             self.look = Look::default();
             return;
         }
@@ -442,10 +360,12 @@ impl<M: Default> Progress<M> {
 
     /// Moves the weight as far as it may go at once, and says why it is what it is.
     fn move_on(&mut self, versions: &share::Versions, given: &Given<'_>) -> Reason {
-        if matches!(self.phase, Phase::Stepping { .. }) && self.spent >= self.goal.deadline {
+        let judged = self.leads_to.is_none();
+        let stepping = matches!(self.phase, Phase::Stepping { .. });
+        if judged && stepping && self.spent >= self.goal.deadline {
             self.give_up(Reason::Late { deadline: self.goal.deadline });
         }
-        if self.phase == Phase::Watching && self.watched >= WATCH {
+        if judged && self.phase == Phase::Watching && self.watched >= WATCH {
             self.phase = Phase::Done;
         }
         if versions.canary.serving == 0 {
@@ -465,6 +385,7 @@ impl<M: Default> Progress<M> {
 
     fn reason(&self, target: Ratio) -> Reason {
         match self.phase {
+            _ if self.leads_to.is_some() => Reason::Moving { to: target },
             Phase::GivenUp | Phase::Paused => self.cause.unwrap_or(Reason::Worse),
             Phase::Stepping { .. } | Phase::Watching | Phase::Done if self.weight != target => {
                 Reason::Moving { to: target }

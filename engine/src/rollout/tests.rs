@@ -7,6 +7,7 @@ use super::*;
 use crate::assessment::Assessment;
 use crate::decision::{EndpointDecision, Stance};
 use crate::model::View;
+use crate::names::{PolicyName, ServiceId};
 use crate::observation::{Row, ServiceTraffic};
 use crate::plan::Plan;
 use crate::units::PerSecond;
@@ -257,11 +258,79 @@ fn only_enforcing_moves_anything() {
 }
 
 #[test]
+fn a_version_that_went_back_is_tried_again_only_once_its_policy_was_away() {
+    let mut run = Run::new(goal());
+    run.seconds(20, Finding::Fail);
+    assert_eq!((run.last().phase, run.last().weight), (Phase::GivenUp, Ratio::ZERO));
+    // Other steps, or a pause, are no other version.
+    run.goals.rollouts[0].steps = vec![Ratio::clamped(0.01)];
+    run.seconds(10, Finding::Pass);
+    assert_eq!(run.last().phase, Phase::GivenUp);
+    let wanted = run.goals.rollouts.pop().unwrap();
+    run.seconds(2, Finding::Pass);
+    assert_eq!((run.last().phase, run.last().reason), (Phase::GivenUp, Reason::Suspended));
+    run.goals.rollouts.push(wanted.clone());
+    assert!((run.second(Finding::Inconclusive, true) - 0.01).abs() < 1e-9);
+    assert_eq!((run.last().phase, run.last().failures), (Phase::Stepping { step: 0 }, 0));
+
+    // One that has taken over goes on, away or not: beginning anew would take everything from it.
+    let mut run = Run::new(goal());
+    run.seconds(80, Finding::Pass);
+    let wanted = run.goals.rollouts.pop().unwrap();
+    run.seconds(2, Finding::Pass);
+    run.goals.rollouts.push(wanted);
+    run.seconds(2, Finding::Inconclusive);
+    assert_eq!((run.last().phase, run.last().weight), (Phase::Watching, Ratio::ONE));
+}
+
+#[test]
 fn another_version_begins_anew() {
     let mut run = Run::new(goal());
     run.seconds(80, Finding::Pass);
     run.goals.rollouts[0] = Rollout { stable: id("search-v7"), canary: id("search-v6"), ..goal() };
     assert!((run.second(Finding::Inconclusive, true) - 0.02).abs() < 1e-9);
+}
+
+/// Whoever calls the old version the one in use again, or the new one before it is proven, gets
+/// that without a jump; then the next version begins.
+#[test]
+fn other_versions_begin_once_traffic_is_with_the_one_that_they_call_in_use() {
+    for (stable, end) in [("search-v6", 0.0), ("search-v7", 1.0)] {
+        let mut run = Run::new(goal());
+        let mut before = 0.0;
+        while before < 0.3 {
+            before = run.second(Finding::Pass, true);
+        }
+        let next = Rollout { stable: id(stable), canary: id("search-v8"), ..goal() };
+        run.goals.rollouts[0] = next;
+        let mut seconds = 0;
+        while run.last().canary == id("search-v7") {
+            assert!(seconds < 20, "{}", run.last());
+            let after = run.second(Finding::Fail, true);
+            let most = if end > 0.5 { 0.1 } else { 0.25 };
+            if run.last().canary == id("search-v7") {
+                assert!((after - before).abs() <= most + 1e-9, "{before} {after}");
+                before = after;
+            }
+            seconds += 1;
+        }
+        assert!((before - end).abs() < 1e-9, "{before}");
+        assert_eq!(run.last().stable, id(stable));
+        assert_eq!(run.last().phase, Phase::Stepping { step: 0 });
+    }
+}
+
+#[test]
+fn nobody_is_sent_back_to_a_version_without_endpoints() {
+    let mut run = Run::new(goal());
+    run.seconds(80, Finding::Pass);
+    assert_eq!(run.last().phase, Phase::Watching);
+    // The old version is gone, and somebody forgot that it is no longer the one in use.
+    run.stables = 0;
+    run.goals.rollouts[0].canary = id("search-v8");
+    assert!((run.seconds(30, Finding::Pass) - 1.0).abs() < 1e-9);
+    assert_eq!(run.last().reason, Reason::NoEndpoint { canary: false });
+    assert_eq!(run.last().canary, id("search-v7"));
 }
 
 proptest! {
