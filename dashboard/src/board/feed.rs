@@ -124,7 +124,9 @@ pub(crate) fn changes(told: Option<&Told>, now: Now<'_>) -> Option<Changes> {
     let policy = (told.mode != service.mode || told.policy != service.policy)
         .then(|| (told.mode, told.policy.clone()));
     let quiet = at.since(told.at);
-    let stance = holds_differ(&told.stance, &service.stance) && quiet >= STANCE_PAUSE;
+    let stance = holds_differ(&told.stance, &service.stance)
+        && quiet >= STANCE_PAUSE
+        && !rollout::is_route(service, rollout);
     let turn = rollout
         .and_then(|rollout| rollout::turn(told.rollout.as_ref(), rollout, (quiet, STANCE_PAUSE)));
     let kinds = endpoints.iter().map(|change| change.kind).filter(|kind| *kind != Kind::Shares);

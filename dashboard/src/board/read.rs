@@ -19,8 +19,8 @@ use crate::view::decision::{DecisionDetail, DecisionId, EffectView};
 use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
 use crate::view::service::{
-    EndpointCounts, EndpointView, ObjectiveView, ServiceDetail, ServiceSummary, TrafficView,
-    ZoneView,
+    EndpointCounts, EndpointView, ObjectiveView, ServiceDetail, ServiceSummary, Stance,
+    TrafficView, ZoneView,
 };
 use crate::view::{Time, plain};
 
@@ -77,6 +77,7 @@ pub(crate) struct Service<'a> {
     record: &'a Record,
     goal: Option<&'a Goal>,
     topology: Option<&'a ServiceTopology>,
+    rollout: Option<&'a RolloutDecision>,
 }
 
 impl Snapshot {
@@ -94,6 +95,7 @@ impl Snapshot {
             record,
             goal: self.goals.of(&service.service),
             topology: self.topology_of(&service.service),
+            rollout: super::rollout_of(decision, &service.service),
         })
     }
 
@@ -174,7 +176,7 @@ impl<'a> Service<'a> {
             name: plain(&self.id.name),
             policy: Some(plain(decision.policy.as_str())).filter(|policy| !policy.is_empty()),
             mode: words::mode(decision.mode),
-            stance: words::stance(&decision.stance),
+            stance: if self.is_route() { Stance::Resting } else { words::stance(&decision.stance) },
             stance_text: self.doing(),
             stale: self.is_stale(),
             telemetry_age_ms: self.record.fresh.map(|fresh| millis(self.at.since(fresh))),
@@ -199,18 +201,27 @@ impl<'a> Service<'a> {
 
     /// What Weir is doing and why, without the service's name before it.
     fn doing(&self) -> String {
+        if let Some(rollout) = self.rollout.filter(|_| self.is_route()) {
+            return rollout::parts(rollout);
+        }
         let summary = self.decision.summary();
         let name = format!("{}: ", self.id);
         plain(summary.strip_prefix(&name).unwrap_or(&summary))
     }
 
+    /// Whether it is nothing but a route to its versions, which have all the endpoints.
+    pub(crate) fn is_route(&self) -> bool {
+        super::rollout::is_route(self.decision, self.rollout)
+    }
+
     /// Whether Weir holds, or goes back to equal shares, for want of fresh telemetry.
     pub(crate) fn is_stale(&self) -> bool {
         use weir_engine::decision::{Hold, Stance};
-        matches!(
+        let stale = matches!(
             self.decision.stance,
             Stance::Decaying { .. } | Stance::Holding(Hold::Stale { .. })
-        )
+        );
+        stale && !self.is_route()
     }
 
     pub(crate) fn detail(&self, snapshot: &Snapshot) -> ServiceDetail {

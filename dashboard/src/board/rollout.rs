@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use weir_engine::comparison::{self, Comparison, Signal};
+use weir_engine::decision::ServiceDecision;
 use weir_engine::goal::Mode;
 use weir_engine::names::ServiceId;
 use weir_engine::rollout::{Phase, Reason, RolloutDecision};
+use weir_engine::units::Ratio;
 
 use super::words;
 use crate::view::plain;
@@ -16,6 +18,7 @@ use crate::view::rollout::{ComparisonView, Finding, RolloutPhase, RolloutView};
 pub(crate) struct Stood {
     stable: ServiceId,
     canary: ServiceId,
+    mode: Mode,
     phase: Phase,
     failures: u32,
     weight: f64,
@@ -25,7 +28,7 @@ pub(crate) struct Stood {
 /// What of a rollout changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It begins, goes on to another step or ends.
+    /// It begins, goes on to another step or ends; or another mode is in force.
     Phase,
     /// An evaluation failed.
     Failure,
@@ -40,6 +43,7 @@ impl Stood {
         Self {
             stable: rollout.stable.clone(),
             canary: rollout.canary.clone(),
+            mode: rollout.mode,
             phase: rollout.phase,
             failures: rollout.failures,
             weight: rollout.weight.value(),
@@ -62,7 +66,8 @@ pub(crate) fn turn(
 ) -> Option<Turn> {
     let now = Stood::of(rollout);
     let Some(told) = told else { return Some(Turn::Phase) };
-    if (&told.stable, &told.canary, told.phase) != (&now.stable, &now.canary, now.phase) {
+    let other = (&told.stable, &told.canary, told.mode) != (&now.stable, &now.canary, now.mode);
+    if other || told.phase != now.phase {
         return Some(Turn::Phase);
     }
     if told.failures != now.failures {
@@ -72,6 +77,19 @@ pub(crate) fn turn(
         return None;
     }
     Some(if now.held.is_some() { Turn::Held } else { Turn::Resumed })
+}
+
+/// Whether a service is nothing but a route to its versions: it has neither endpoints nor
+/// clusters, so what is said of these says nothing.
+pub(crate) fn is_route(service: &ServiceDecision, rollout: Option<&RolloutDecision>) -> bool {
+    rollout.is_some() && service.endpoints.is_empty() && service.realisations.is_empty()
+}
+
+/// Who gets how much of a service's requests.
+pub(crate) fn parts(rollout: &RolloutDecision) -> String {
+    let rest = Ratio::clamped(1.0 - rollout.weight.value());
+    let (stable, canary) = (rollout.stable.to_string(), rollout.canary.to_string());
+    format!("{rest} to {}, {} to {}", plain(&stable), rollout.weight, plain(&canary))
 }
 
 /// A turn in a few words.

@@ -94,6 +94,9 @@ impl Telling<'_> {
                 Some((rollout, turn)) => rollout::title(rollout, turn),
                 None => "Rollout changed".into(),
             },
+            (Kind::First, _) if rollout::is_route(self.service, self.rollout) => {
+                "First seen, a route to its versions".into()
+            }
             (Kind::First, _) => format!("First seen, {}", count(self.layout.len(), "endpoint")),
             (Kind::Stance, _) if changes.resumed => "Acting again".into(),
             (Kind::Stance, _) => match words::stance(&self.service.stance) {
@@ -115,7 +118,8 @@ impl Telling<'_> {
 
     /// The reasons of the endpoints that make the decision what it is, else the stance's.
     fn why(&self, changes: &Changes) -> String {
-        if let (Kind::Rollout, Some(rollout)) = (changes.kind, self.rollout) {
+        let route = rollout::is_route(self.service, self.rollout);
+        if let Some(rollout) = self.rollout.filter(|_| route || changes.kind == Kind::Rollout) {
             return rollout::why(rollout);
         }
         let of_kind = changes.endpoints.iter().filter(|change| change.kind == changes.kind);

@@ -1,6 +1,6 @@
 //! A new version that takes over, on the pages of the services that have a part in it.
 
-use super::text::{mode_class, mode_label, percent, service_path};
+use super::text::{UNKNOWN, mode_class, mode_label, percent, service_path};
 use crate::chart::small;
 use crate::view::rollout::{ComparisonView, Finding, RolloutPhase, RolloutView};
 use crate::view::service::Mode;
@@ -89,6 +89,8 @@ impl Row {
                 let sure = format!("{:.2} to {at_most:.2}", one.at_least);
                 ratio.map_or_else(|| sure.clone(), |ratio| format!("{ratio:.2} ({sure})"))
             }
+            // Anything is possible: nothing to tell.
+            (_, None) if one.at_least < 0.005 => UNKNOWN.to_owned(),
             (Some(ratio), None) => format!("{ratio:.2} (at least {:.2})", one.at_least),
             (None, None) => format!("at least {:.2}", one.at_least),
         };

@@ -116,13 +116,17 @@ impl ServicePage {
             mode: mode_label(summary.mode),
             mode_class: mode_class(summary.mode),
             acts: summary.mode == crate::view::service::Mode::Enforce,
-            stance: stance_label(summary.stance, summary.mode),
+            stance: if service.is_route() {
+                "Route"
+            } else {
+                stance_label(summary.stance, summary.mode)
+            },
             stance_class: stance_class(summary.stance),
             stance_text: beside_stance(summary.stance, &summary.stance_text),
-            tiles: tiles(&detail),
+            tiles: tiles(&detail, service.is_route()),
             promises: !summary.objectives.is_empty(),
             rollouts: detail.rollouts.iter().map(RolloutCard::of).collect(),
-            routed: is_route(&detail),
+            routed: service.is_route(),
             ranges: path.ranges(),
             metrics: path.metrics(),
             history_path: path.history(),
@@ -136,13 +140,6 @@ impl ServicePage {
             limits: detail.limits,
         }
     }
-}
-
-/// Whether the service is nothing but a route to its versions, which have all the endpoints.
-fn is_route(detail: &ServiceDetail) -> bool {
-    let service = format!("{}/{}", detail.service.namespace, detail.service.name);
-    let own = detail.rollouts.iter().any(|rollout| rollout.service == service);
-    detail.endpoints.is_empty() && own
 }
 
 /// Addresses of this page with other choices.
@@ -201,10 +198,10 @@ impl Paths<'_> {
     }
 }
 
-fn tiles(detail: &ServiceDetail) -> Vec<Tile> {
+fn tiles(detail: &ServiceDetail, routed: bool) -> Vec<Tile> {
     let summary = &detail.service;
     let mut tiles: Vec<_> = summary.objectives.iter().map(Tile::of_objective).collect();
-    if is_route(detail) {
+    if routed {
         return tiles;
     }
     let load = summary.traffic.requests_per_second;

@@ -240,7 +240,10 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         stance,
         load: PerSecond::clamped(cast.rps),
         capacity: PerSecond::new(cast.rps * 1.66),
-        realisations: vec![Arc::new(realisation(&endpoints, cast))],
+        realisations: match endpoints.len() {
+            0 => Vec::new(),
+            _ => vec![Arc::new(realisation(&endpoints, cast))],
+        },
         endpoints,
         objectives: objectives(cast, step),
         moved: Ratio::ZERO,

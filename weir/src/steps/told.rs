@@ -19,7 +19,12 @@ type Progress = (ServiceId, ServiceId, Phase, u32, Option<std::mem::Discriminant
 impl Told {
     /// Logs what Weir does with a service, who is out, and how far new versions have come.
     pub(super) fn tell(&mut self, decision: &Decision) {
+        let rolled_out = |id: &ServiceId| decision.rollouts.iter().any(|one| one.service == *id);
         for service in &decision.services {
+            // What is only a route has no endpoint to be missed.
+            if service.endpoints.is_empty() && rolled_out(&service.service) {
+                continue;
+            }
             let stands = Stands::of(service);
             let before = self.services.insert(service.service.clone(), stands.clone());
             if before.unwrap_or_default() != stands {

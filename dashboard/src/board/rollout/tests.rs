@@ -51,6 +51,8 @@ fn what_changes_is_told_once_and_in_a_few_words() {
     check(&step, &other, Some((Turn::Phase, "Step 2 of 2: 10 % to shop/v8")));
     let observed = RolloutDecision { mode: Mode::Observe, ..other };
     check(&step, &observed, Some((Turn::Phase, "Would roll out shop/v8")));
+    let enforced = RolloutDecision { mode: Mode::Enforce, ..observed.clone() };
+    check(&observed, &enforced, Some((Turn::Phase, "Step 2 of 2: 10 % to shop/v8")));
 }
 
 #[test]
