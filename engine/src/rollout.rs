@@ -16,6 +16,7 @@ use crate::comparison::{Bar, Finding, Look, Side, Verdict};
 use crate::decision::{EndpointState, ServiceDecision};
 use crate::goal::{Goals, Indicator, Mode, OnFailure, Rollout};
 use crate::model::Model;
+use crate::names::ServiceId;
 use crate::observation::Observation;
 use crate::units::{Moment, Ratio};
 
@@ -101,6 +102,12 @@ pub(crate) fn decide<M: Model>(
     model: &M,
 ) -> Vec<Arc<RolloutDecision>> {
     follow(progress, goals, given.at);
+    let declared = |id: &ServiceId| given.services.iter().any(|one| one.service == *id);
+    progress.retain(|one| {
+        let wanted = goals.rollouts.iter().any(|goal| goal.service == one.goal.service);
+        // What nobody wants and nothing is left of leads nowhere.
+        wanted || declared(&one.goal.stable) || declared(&one.goal.canary)
+    });
     progress
         .iter_mut()
         .map(|one| {

@@ -7,7 +7,7 @@ use super::*;
 use crate::assessment::Assessment;
 use crate::decision::{EndpointDecision, Stance};
 use crate::model::View;
-use crate::names::{PolicyName, ServiceId};
+use crate::names::PolicyName;
 use crate::observation::{Row, ServiceTraffic};
 use crate::plan::Plan;
 use crate::units::PerSecond;
@@ -281,6 +281,25 @@ fn a_version_that_went_back_is_tried_again_only_once_its_policy_was_away() {
     run.goals.rollouts.push(wanted);
     run.seconds(2, Finding::Inconclusive);
     assert_eq!((run.last().phase, run.last().weight), (Phase::Watching, Ratio::ONE));
+}
+
+#[test]
+fn what_nobody_wants_and_nothing_is_left_of_is_forgotten() {
+    let mut run = Run::new(goal());
+    run.seconds(20, Finding::Pass);
+    run.goals.rollouts.clear();
+    run.seconds(20, Finding::Pass);
+    let observation = Observation { at: run.at, ..Observation::default() };
+    let given = |services| Given {
+        at: run.at,
+        elapsed: Duration::from_secs(1),
+        observation: &observation,
+        services,
+    };
+    let one = [Arc::new(version("search-v7", 2, (0.0, None)))];
+    let left = decide(&mut run.progress, &run.goals, &given(&one), &Says(Finding::Pass));
+    assert_eq!(left.len(), 1, "one of the two is there: its route is in use");
+    assert!(decide(&mut run.progress, &run.goals, &given(&[]), &Says(Finding::Pass)).is_empty());
 }
 
 #[test]
