@@ -180,6 +180,9 @@ fn faults_of_pods_are_found_and_defects_told() {
     for baseline in ["random", "blind_periodic", "persist"] {
         number(&document, &format!("/baselines/{baseline}/recall"));
     }
+    for judge in ["joint_directions", "joint_mixture", "joint_likeliest"] {
+        number(&document, &format!("/judges/{judge}/recall"));
+    }
     std::fs::remove_file(folder.path().join("day/2022-08-22-fault_list.json")).unwrap();
     wrong("nezha", folder.path(), &["no *fault_list.json"]);
 }

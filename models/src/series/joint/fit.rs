@@ -1,23 +1,31 @@
-//! Fitting the pattern: robust scales, then principal components by linfa.
+//! Fitting the pattern: robust scales, then the shape; of several the one that makes unseen
+//! samples likeliest.
+//!
+//! The newest third of the samples is held out, not a random one: samples that follow one another
+//! are alike, and a pattern is asked about what comes after it. Their median counts and not their
+//! mean, which the few samples of a fault among them would decide.
 
-use linfa::DatasetBase;
-use linfa::traits::Fit;
-use linfa_reduction::Pca;
 use ndarray::Array2;
 
-use super::{Pattern, STRAY_MOST};
+use super::directions::Directions;
+use super::mixture::Mixture;
+use super::{Density, Pattern, STRAY_MOST, Shape, standard};
 use crate::middle;
 
 /// Raised with each change to how patterns are fitted.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// With fewer samples a pattern is chance ...
 const SAMPLES_LEAST: usize = 30;
 /// ... and so many per signal at least.
 const SAMPLES_PER_SIGNAL: usize = 3;
-/// Directions that explain this part of all movement make the pattern; the rest is noise.
-const EXPLAINED: f64 = 0.9;
-/// Noise is never smaller than this part of a deviation, lest a perfect fit alarm at rounding.
-const NOISE_LEAST: f64 = 0.01;
+/// More than the newest so many samples are not looked at: it bounds the time of a fit.
+const SAMPLES_MOST: usize = 4_096;
+/// A state of a mixture needs so many samples per number that describes it.
+const SAMPLES_PER_NUMBER: usize = 2;
+/// A mixture has at most so many states.
+const STATES_MOST: usize = 4;
+/// One part in so many is held out.
+const HELD_OUT: usize = 3;
 /// The least deviation as a part of the middle.
 const PART_LEAST: f64 = 0.02;
 /// Turns a median absolute deviation of normal samples into their deviation.
@@ -44,12 +52,63 @@ pub enum NoPattern {
         sample: usize,
     },
     /// Keep the pattern that there is.
-    #[error("no directions were found: {0}")]
+    #[error("no pattern was found: {0}")]
     Unsolved(String),
 }
 
+/// Which shape a pattern shall have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Directions, always.
+    Directions,
+    /// A mixture of as many states as make unseen samples likeliest; directions where the samples
+    /// are too few to describe even one state.
+    Mixture,
+    /// Whichever of both makes unseen samples likelier.
+    Likeliest,
+}
+
 /// The pattern of samples, one value per signal each. Values that are no number count as usual.
-pub fn fit(samples: &[Vec<f64>]) -> Result<Pattern, NoPattern> {
+pub fn fit(samples: &[Vec<f64>], choice: Choice) -> Result<Pattern, NoPattern> {
+    let samples = &samples[samples.len().saturating_sub(SAMPLES_MOST)..];
+    let signals = check(samples)?;
+    let states = states_most(samples.len(), signals);
+    let mut shapes: Vec<(Shape, usize)> = Vec::new();
+    if choice != Choice::Directions {
+        shapes.extend((1..=states).map(|states| (Shape::Mixture, states)));
+    }
+    if choice != Choice::Mixture {
+        shapes.push((Shape::Directions, 1));
+    }
+    let best = match *shapes {
+        [] => None,
+        [only] => Some(only),
+        _ => likeliest(samples, signals, &shapes),
+    };
+    let (shape, states) = best.unwrap_or((Shape::Directions, 1));
+    shaped(samples, signals, shape, states)
+        .or_else(|_| shaped(samples, signals, Shape::Directions, 1))
+}
+
+/// The shape under which the newest third of the samples is likeliest when fitted to the others.
+fn likeliest(
+    samples: &[Vec<f64>],
+    signals: usize,
+    shapes: &[(Shape, usize)],
+) -> Option<(Shape, usize)> {
+    let (known, held_out) = samples.split_at(samples.len() - samples.len() / HELD_OUT);
+    let tried = shapes.iter().filter_map(|(shape, states)| {
+        let pattern = shaped(known, signals, *shape, *states).ok()?;
+        let each = held_out.iter().map(|sample| pattern.ln_density(sample));
+        let mut each: Vec<f64> = each.collect();
+        let usual = middle::lower(&mut each).filter(|usual| usual.is_finite())?;
+        Some(((*shape, *states), usual))
+    });
+    Some(tried.reduce(|a, b| if b.1 > a.1 { b } else { a })?.0)
+}
+
+/// How many signals there are, if these samples can be fitted.
+fn check(samples: &[Vec<f64>]) -> Result<usize, NoPattern> {
     let signals = samples.first().map_or(0, Vec::len);
     let least = SAMPLES_LEAST.max(SAMPLES_PER_SIGNAL * signals);
     if samples.len() < least {
@@ -58,40 +117,33 @@ pub fn fit(samples: &[Vec<f64>]) -> Result<Pattern, NoPattern> {
     if signals < 2 {
         return Err(NoPattern::FewSignals);
     }
-    if let Some(sample) = samples.iter().position(|sample| sample.len() != signals) {
-        return Err(NoPattern::Uneven { sample });
+    match samples.iter().position(|sample| sample.len() != signals) {
+        Some(sample) => Err(NoPattern::Uneven { sample }),
+        None => Ok(signals),
     }
+}
+
+/// How many states so many samples can describe.
+fn states_most(samples: usize, signals: usize) -> usize {
+    let numbers = 1 + signals + signals * (signals + 1) / 2;
+    (samples / (SAMPLES_PER_NUMBER * numbers)).min(STATES_MOST)
+}
+
+fn shaped(
+    samples: &[Vec<f64>],
+    signals: usize,
+    shape: Shape,
+    states: usize,
+) -> Result<Pattern, NoPattern> {
     let (middle, deviation) = scales(samples, signals);
-    let mut pattern = Pattern {
-        version: VERSION,
-        middle,
-        deviation,
-        directions: Vec::new(),
-        variances: Vec::new(),
-        noise: 1.0,
-    };
-    let standard: Vec<f64> = samples.iter().flat_map(|sample| pattern.standard(sample)).collect();
-    let total = standard.iter().map(|value| value * value).sum::<f64>() / samples.len() as f64;
-    let matrix = Array2::from_shape_vec((samples.len(), signals), standard)
+    let standard = samples.iter().flat_map(|sample| standard(sample, &middle, &deviation));
+    let matrix = Array2::from_shape_vec((samples.len(), signals), standard.collect())
         .expect("every sample has as many values as there are signals");
-    let unsolved = |cause: &dyn ToString| NoPattern::Unsolved(cause.to_string());
-    let components = Pca::params(signals - 1)
-        .fit(&DatasetBase::from(matrix))
-        .map_err(|cause| unsolved(&cause))?;
-    let mut left = total;
-    // Not `explained_variance`: linfa 0.8.1 divides by the number of components, not of samples.
-    let variances = components.singular_values().mapv(|value| value * value / samples.len() as f64);
-    for (direction, variance) in components.components().rows().into_iter().zip(variances) {
-        if left <= (1.0 - EXPLAINED) * total || !variance.is_finite() {
-            break;
-        }
-        pattern.directions.extend(direction);
-        pattern.variances.push(variance.max(NOISE_LEAST));
-        left -= variance;
-    }
-    let others = (signals - pattern.variances.len()).max(1) as f64;
-    pattern.noise = (left / others).max(NOISE_LEAST);
-    Ok(pattern)
+    let density = match shape {
+        Shape::Directions => Density::Directions(Directions::fit(matrix)?),
+        Shape::Mixture => Density::Mixture(Mixture::fit(matrix, states)?),
+    };
+    Ok(Pattern { version: VERSION, middle, deviation, density })
 }
 
 /// The middle and the robust deviation of each signal.

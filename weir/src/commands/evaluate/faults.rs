@@ -26,6 +26,8 @@ pub(super) struct Track {
     /// Weir's scores of each sample, by kind; and those of the last value as forecast.
     pub(super) weir: Vec<Vec<f64>>,
     pub(super) persist: Vec<Vec<f64>>,
+    /// The same by other judges of Weir's, in the same order in every track.
+    pub(super) others: Vec<(&'static str, Vec<Vec<f64>>)>,
     /// Samples from which alarms count.
     pub(super) warm: usize,
     /// The first sample of each fault, with what it is.
@@ -134,7 +136,7 @@ fn alarm(scores: &[f64], threshold: f64) -> Vec<bool> {
 }
 
 /// Cross-validated over tracks.
-fn validated(tracks: &[Track], scores: fn(&Track) -> &[Vec<f64>]) -> Tally {
+fn validated<'a>(tracks: &'a [Track], scores: impl Fn(&'a Track) -> &'a [Vec<f64>]) -> Tally {
     let kinds = tracks.iter().map(|track| scores(track).len()).min().unwrap_or(0);
     let settings = (0..kinds).flat_map(|kind| THRESHOLDS.map(|threshold| (kind, threshold)));
     let settings: Vec<(usize, f64)> = settings.collect();
@@ -187,7 +189,13 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
     let own = validated(tracks, |track| &track.weir);
     let persist = validated(tracks, |track| &track.persist);
     let [clock, chance] = unseeing(tracks, own.on_ratio());
-    let rows = [("weir", own), ("persist", persist), ("blind_periodic", clock), ("random", chance)];
+    let mut rows = vec![("weir", own)];
+    let others = tracks.first().map_or(0, |track| track.others.len());
+    rows.extend((0..others).map(|other| {
+        let tally = validated(tracks, |track| &track.others[other].1);
+        (tracks[0].others[other].0, tally)
+    }));
+    rows.extend([("persist", persist), ("blind_periodic", clock), ("random", chance)]);
     let cells = rows.iter().map(|(name, tally)| {
         let percent = |part: f64| format!("{:.1} %", 100.0 * part);
         vec![
@@ -213,13 +221,16 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
     }
     notes.extend(defects.iter().map(|defect| format!("defect: {defect}")));
     let mut document = Map::new();
-    let mut baselines = Map::new();
-    for (name, tally) in &rows {
-        match (*name, keys(tally)) {
-            ("weir", Value::Object(own)) => document.extend(own),
-            (name, other) => drop(baselines.insert(name.to_owned(), other)),
+    let [mut judges, mut baselines] = [Map::new(), Map::new()];
+    for (at, (name, tally)) in rows.iter().enumerate() {
+        let (name, keys) = ((*name).to_owned(), keys(tally));
+        match at {
+            0 => document.extend(keys),
+            judge if judge <= others => drop(judges.insert(name, Value::Object(keys))),
+            _ => drop(baselines.insert(name, Value::Object(keys))),
         }
     }
+    document.insert("judges".to_owned(), Value::Object(judges));
     let kinds = rows[0].1.kinds.iter();
     let kinds = kinds
         .map(|(kind, faults, hits)| (kind.clone(), json!({ "faults": faults, "found": hits })));
@@ -232,16 +243,17 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
     Report { tables: vec![(title, table)], notes, document: Value::Object(document) }
 }
 
-fn keys(tally: &Tally) -> Value {
-    json!({
-        "recall": tally.recall(),
-        "precision": tally.precision(),
-        "f1": tally.f1(),
-        "detection_delay_samples": (!tally.delays.is_empty()).then(|| tally.delay()),
-        "alarm_on_ratio": tally.on_ratio(),
-        "stuck_alarms": tally.stuck(),
-        "alarms_raised": tally.raised as f64 / tally.draws(),
-    })
+fn keys(tally: &Tally) -> Map<String, Value> {
+    let pairs = [
+        ("recall", json!(tally.recall())),
+        ("precision", json!(tally.precision())),
+        ("f1", json!(tally.f1())),
+        ("detection_delay_samples", json!((!tally.delays.is_empty()).then(|| tally.delay()))),
+        ("alarm_on_ratio", json!(tally.on_ratio())),
+        ("stuck_alarms", json!(tally.stuck())),
+        ("alarms_raised", json!(tally.raised as f64 / tally.draws())),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

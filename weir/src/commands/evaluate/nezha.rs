@@ -14,7 +14,7 @@ use weir_policies::problem::{Code, Problem};
 use super::faults::{Track, report};
 use super::folder::{PROBLEMS_MAX, files, json, problem, problem_at};
 use super::series::seconds;
-use super::signals::{Bad, Signal, by_baseline, by_factor, by_last};
+use super::signals::{Bad, Signal, by_baseline, by_factor, by_joint, by_last};
 use super::{Found, Report};
 
 /// A fault is to be found within so many samples: they last about three, and a sample is a minute.
@@ -122,7 +122,8 @@ fn tracks(pods: Vec<Pod>, faults: &[(f64, Injection)], defects: &mut Vec<String>
         });
         let faults = own.collect();
         let (weir, persist) = (by_baseline(&pod.signals), by_last(&pod.signals));
-        Track { name: pod.name, weir, persist, warm: WARM, faults, within: WITHIN }
+        let others = by_joint(&pod.signals);
+        Track { name: pod.name, weir, persist, others, warm: WARM, faults, within: WITHIN }
     };
     pods.into_iter().map(track).collect()
 }

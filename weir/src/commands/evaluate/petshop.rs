@@ -15,7 +15,7 @@ use weir_policies::problem::Code;
 
 use super::faults::{Track, report};
 use super::folder::{files, json, problem, problem_at};
-use super::signals::{Bad, Signal, by_baseline, by_factor, by_last, errors};
+use super::signals::{Bad, Signal, by_baseline, by_factor, by_joint, by_last, errors};
 use super::{Found, Report};
 
 /// Samples of the quiet time before an issue.
@@ -128,14 +128,14 @@ fn track(all: &Metrics, issue: &Issue, first: usize, quiet: &Metrics, name: Stri
     let signals = all.of(&issue.target.node);
     let faults = vec![(before + first, issue.target.metric.clone())];
     let within = all.times.len() - before - first;
-    let (weir, persist) = (by_baseline(&signals), by_last(&signals));
-    Track { name, weir, persist, warm: before, faults, within }
+    let (weir, persist, others) = (by_baseline(&signals), by_last(&signals), by_joint(&signals));
+    Track { name, weir, persist, others, warm: before, faults, within }
 }
 
 /// The quiet time at the node where users enter, in parts.
 fn parts(quiet: &Metrics, entry: &str) -> Vec<Track> {
     let signals = quiet.of(entry);
-    let (weir, persist) = (by_baseline(&signals), by_last(&signals));
+    let (weir, persist, others) = (by_baseline(&signals), by_last(&signals), by_joint(&signals));
     let length = quiet.times.len();
     let part = |part: usize| {
         let (from, until) = (length * part / PARTS, length * (part + 1) / PARTS);
@@ -143,7 +143,8 @@ fn parts(quiet: &Metrics, entry: &str) -> Vec<Track> {
         let warm = BEFORE.saturating_sub(from).min(until - from);
         let name = format!("noissue part {}", part + 1);
         let (weir, persist) = (cut(&weir), cut(&persist));
-        Track { name, weir, persist, warm, faults: Vec::new(), within: 0 }
+        let others = others.iter().map(|(name, kinds)| (*name, cut(kinds))).collect();
+        Track { name, weir, persist, others, warm, faults: Vec::new(), within: 0 }
     };
     (0..PARTS).map(part).collect()
 }

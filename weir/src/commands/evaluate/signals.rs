@@ -1,6 +1,7 @@
-//! Scores of many signals of one pod or node by their own baselines.
+//! Scores of many signals of one pod or node: each by its own baseline, or all together.
 
 use weir_models::series::baseline::Baseline;
+use weir_models::series::joint::{self, Choice, Pattern};
 
 /// Samples for which a baseline stays frozen: faults in these data last three to ten.
 const FROZEN_MOST: u16 = 10;
@@ -9,6 +10,9 @@ const FROZEN_MOST: u16 = 10;
 /// as the lesser of two samples in a row. A fault shows in several signals and lasts; noise does
 /// neither.
 const RANKED: usize = 3;
+
+/// A pattern of all signals is fitted anew after so many samples, or a tenth of all before.
+const REFITTED_EVERY: usize = 10;
 
 /// How one signal strays: which way is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,37 @@ pub(super) fn by_last(signals: &[Signal]) -> Vec<Vec<f64>> {
         };
         values.iter().map(score).collect()
     })
+}
+
+/// Scores of all signals together, by how the shape of a pattern is chosen.
+pub(super) fn by_joint(signals: &[Signal]) -> Vec<(&'static str, Vec<Vec<f64>>)> {
+    let choices = [
+        ("joint_directions", Choice::Directions),
+        ("joint_mixture", Choice::Mixture),
+        ("joint_likeliest", Choice::Likeliest),
+    ];
+    choices.map(|(name, choice)| (name, fitted(signals, choice))).into()
+}
+
+/// Distances from a pattern that is fitted to the samples before, again and again: as they are,
+/// and as the lesser of two in a row.
+fn fitted(signals: &[Signal], choice: Choice) -> Vec<Vec<f64>> {
+    let length = signals.iter().map(|(values, _)| values.len()).max().unwrap_or(0);
+    let sample = |at: usize| signals.iter().map(|(values, _)| values[at]).collect::<Vec<f64>>();
+    let samples: Vec<Vec<f64>> = (0..length).map(sample).collect();
+    let (mut pattern, mut next): (Option<Pattern>, usize) = (None, 0);
+    let score = |at: usize| {
+        if at >= next {
+            pattern = joint::fit(&samples[..at], choice).ok().or(pattern.take());
+            next = at + REFITTED_EVERY.max(at / 10);
+        }
+        let misfit = pattern.as_ref().and_then(|pattern| pattern.misfit(&samples[at]));
+        misfit.map_or(0.0, |misfit| misfit.distance)
+    };
+    let single: Vec<f64> = (0..length).map(score).collect();
+    let pairs = single.windows(2).map(|pair| pair[0].min(pair[1]));
+    let lasting = std::iter::once(0.0).chain(pairs).take(length).collect();
+    vec![single, lasting]
 }
 
 fn ranked(signals: &[Signal], scores: impl Fn(&[f64]) -> Vec<f64>) -> Vec<Vec<f64>> {
