@@ -20,6 +20,7 @@ use weir_engine::decision::{EndpointState, Hold, Stance};
 use weir_engine::goal::Mode;
 use weir_engine::observation::Outcome;
 use weir_engine::rollout::Phase;
+use weir_engine::warning;
 
 use crate::board::Step;
 use crate::view::decision::{DecisionDetail, Kind};
@@ -40,6 +41,8 @@ pub const SERVICES: &str = "services";
 pub const STANCES: &str = "service_stances";
 /// Endpoints by state.
 pub const ENDPOINTS: &str = "endpoints";
+/// Warnings that stand, by what they are about.
+pub const WARNINGS: &str = "service_warnings";
 /// Decisions that changed something, by kind of change.
 pub const DECISIONS: &str = "decisions";
 /// Sum of the parts of their service's traffic that decisions in force moved.
@@ -77,6 +80,7 @@ pub struct Metrics {
     services: Family<ModeLabel, Gauge>,
     stances: Family<StanceLabel, Gauge>,
     endpoints: Family<EndpointLabel, Gauge>,
+    warnings: Family<WarningLabel, Gauge>,
     decisions: Family<DecisionLabel, Counter>,
     moved: Counter<f64, AtomicU64>,
     rollouts: Family<PhaseLabel, Gauge>,
@@ -134,6 +138,7 @@ labels!(StanceLabel {
     }
 });
 labels!(EndpointLabel { state: StateValue { Serving, Joining, Probation, Ejected, NotReady } });
+labels!(WarningLabel { kind: WarningValue { Unusual, Shifted, Apart, Ahead, Misfit } });
 labels!(DecisionLabel {
     kind: KindValue {
         Ejected,
@@ -175,6 +180,7 @@ impl Metrics {
             services: Family::default(),
             stances: Family::default(),
             endpoints: Family::default(),
+            warnings: Family::default(),
             decisions: Family::default(),
             moved: Counter::default(),
             rollouts: Family::default(),
@@ -214,6 +220,8 @@ impl Metrics {
         let help = "Services by what Weir is doing with them";
         registry.register(STANCES, help, self.stances.clone());
         registry.register(ENDPOINTS, "Endpoints by state", self.endpoints.clone());
+        let help = "Warnings that stand by kind; Weir moves no traffic for them";
+        registry.register(WARNINGS, help, self.warnings.clone());
         let help = "Decisions that changed something, by kind of change";
         registry.register(DECISIONS, help, self.decisions.clone());
         let help = "Sum of the parts of their service's traffic that enforced decisions moved";
@@ -290,6 +298,11 @@ impl Metrics {
             let endpoints = services().flat_map(|service| &service.endpoints);
             let count = endpoints.filter(|endpoint| self::state(endpoint.state) == state).count();
             self.endpoints.get_or_create(&EndpointLabel { state }).set(gauge(count));
+        }
+        for &kind in WarningValue::ALL {
+            let warnings = services().flat_map(|service| &service.warnings);
+            let count = warnings.filter(|one| warning(one.finding.kind()) == kind).count();
+            self.warnings.get_or_create(&WarningLabel { kind }).set(gauge(count));
         }
     }
 
@@ -415,6 +428,16 @@ fn phase(phase: Phase) -> PhaseValue {
         Phase::Done => PhaseValue::Done,
         Phase::GivenUp => PhaseValue::GivenUp,
         Phase::Paused => PhaseValue::Paused,
+    }
+}
+
+fn warning(kind: warning::Kind) -> WarningValue {
+    match kind {
+        warning::Kind::Unusual => WarningValue::Unusual,
+        warning::Kind::Shifted => WarningValue::Shifted,
+        warning::Kind::Apart => WarningValue::Apart,
+        warning::Kind::Ahead => WarningValue::Ahead,
+        warning::Kind::Misfit => WarningValue::Misfit,
     }
 }
 

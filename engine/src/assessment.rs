@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{Failing, Slow};
 use crate::units::{Millis, PerSecond, Ratio};
+use crate::warning::Warning;
 
 /// A judge's view of one service, endpoints in the topology's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Assessment {
     pub load: PerSecond,
     /// How much of a deviation in service time survives one loop: 0 none, 1 all.
     pub persistence: f64,
+    /// What is unusual or lies ahead, service first: advice beside the judgements.
+    pub warnings: Vec<Warning>,
 }
 
 /// What is known of one endpoint.

@@ -16,9 +16,11 @@ use crate::names::{Address, ClusterName, Locality, Node, Place, PolicyName, Serv
 use crate::rollout::RolloutDecision;
 use crate::topology::ServiceTopology;
 use crate::units::{Millis, Moment, PerSecond, Ratio};
+use crate::warning::Warning;
 use crate::zones::ZoneSplit;
 
 mod words;
+pub use words::Span;
 
 /// One step's outcome.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +68,8 @@ pub struct ServiceDecision {
     /// Part of the service's traffic that this step moves (half the sum of absolute changes of
     /// host-level shares).
     pub moved: Ratio,
+    /// What judges of series find: advice, on which nothing was done.
+    pub warnings: Vec<Warning>,
 }
 
 /// How one objective stands.

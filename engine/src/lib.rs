@@ -13,6 +13,7 @@ pub mod state;
 pub mod history;
 pub mod model;
 pub mod assessment;
+pub mod warning;
 pub mod comparison;
 pub mod plan;
 pub mod guard;
@@ -120,6 +121,7 @@ fn decide_service<M: Model>(
         endpoints: described(&allowed.endpoints, &view),
         zones: allowed.zones,
         realisations,
+        warnings: assessment.warnings,
     });
     service.decided = Some(at);
     service.last = Some(Arc::clone(&decision));

@@ -11,6 +11,7 @@ use crate::comparison::{Bar, Look, Verdict};
 use crate::decision::EndpointState;
 use crate::goal::Goal;
 use crate::history::History;
+use crate::observation::Fitted;
 use crate::plan::Plan;
 use crate::topology::ServiceTopology;
 use crate::units::Moment;
@@ -26,6 +27,9 @@ pub trait Model {
     /// Follows a change of topology: `from[new]` is the old index of each endpoint, `None` for a
     /// new one.
     fn remap(&self, memory: &mut Self::Memory, from: &[Option<usize>]);
+
+    /// Takes over what was fitted apart from the steps. What it cannot read changes nothing.
+    fn adopt(&self, _fitted: &Fitted, _memory: &mut Self::Memory) {}
 
     /// Judges a service's endpoints.
     fn assess(&self, view: &View<'_>, memory: &mut Self::Memory) -> Assessment;

@@ -115,6 +115,8 @@ pub struct Observation {
     /// Whether the last step could not be recorded (a full disk): what cannot be explained
     /// afterwards is not decided.
     pub unrecorded: bool,
+    /// What was fitted apart from the steps since the last one.
+    pub fitted: Vec<Fitted>,
 }
 
 /// One service's telemetry, pooled over clients.
@@ -187,6 +189,18 @@ pub struct Indicated {
     pub good: f64,
     /// All events.
     pub total: f64,
+}
+
+/// Weights of a service's model, fitted to earlier samples apart from the steps. They are an
+/// input like any other: a journal holds them, so that it replays without fitting anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fitted {
+    /// Which service.
+    pub service: ServiceId,
+    /// The step whose samples it was fitted to last.
+    pub version: u64,
+    /// The weights, as the model that fitted them reads them.
+    pub weights: Vec<u8>,
 }
 
 /// Whether a push was taken.

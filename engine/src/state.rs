@@ -97,6 +97,11 @@ impl<M: Clone + Default> State<M> {
                 service.budgets.absorb(self.at, &service.goal, traffic);
             }
         }
+        for fitted in &observation.fitted {
+            if let Ok(at) = self.find(&fitted.service) {
+                model.adopt(fitted, &mut self.services[at].memory);
+            }
+        }
         self.absorb_indicated(observation);
         self.absorb_receipts(observation);
         let load = self.load();

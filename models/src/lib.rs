@@ -7,6 +7,7 @@
 // In the order of the flow.
 pub mod reference;
 pub mod series;
+pub mod watch;
 pub mod canary;
 mod errors;
 mod tail;

@@ -12,6 +12,7 @@ use weir_engine::assessment::Assessment;
 use weir_engine::comparison::{Bar, Look, Verdict};
 use weir_engine::history::remapped;
 use weir_engine::model::{Model, View};
+use weir_engine::observation::Fitted;
 use weir_engine::plan::Plan;
 use weir_engine::units::Moment;
 
@@ -23,6 +24,7 @@ use crate::overload::Shedding;
 use crate::persistence::Persistence;
 use crate::service_time::Filter;
 use crate::tail::Timed;
+use crate::watch::Watch;
 
 use zones::Zones;
 
@@ -56,6 +58,11 @@ impl Memory {
     fn lasts(&self) -> bool {
         let stands = self.endpoints.iter().any(|endpoint| endpoint.difference.stands());
         self.outlasts.part() >= if stands { OUTLASTS_STILL } else { OUTLASTS_LEAST }
+    }
+
+    /// What judges of series remember.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Whether it was watched for long enough to know how long deviations last.
@@ -112,6 +119,8 @@ pub struct Memory {
     shape: Option<f64>,
     /// What is known of a new version: in memories of comparisons only.
     compared: Evidence,
+    /// What judges of series remember: advice.
+    watch: Watch,
 }
 
 /// How an endpoint stood at some time.
@@ -165,11 +174,18 @@ impl Model for Reference {
 
     fn remap(&self, memory: &mut Memory, from: &[Option<usize>]) {
         memory.endpoints = remapped(&mut memory.endpoints, from);
+        memory.watch.remap(from);
+    }
+
+    fn adopt(&self, fitted: &Fitted, memory: &mut Memory) {
+        memory.watch.adopt(fitted);
     }
 
     fn assess(&self, view: &View<'_>, memory: &mut Memory) -> Assessment {
         memory.endpoints.resize_with(view.topology.endpoints.len(), Endpoint::default);
-        judge::assess(view, memory)
+        let mut assessment = judge::assess(view, memory);
+        assessment.warnings = memory.watch.see(view, &assessment);
+        assessment
     }
 
     fn share(&self, view: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {

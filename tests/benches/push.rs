@@ -152,6 +152,7 @@ impl Plan {
             panicking: false,
         };
         let service = ServiceDecision {
+            warnings: Vec::new(),
             shed: weir_engine::units::Ratio::ZERO,
             zones: vec![],
             service: self.topology.services[0].service.clone(),

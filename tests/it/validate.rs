@@ -116,6 +116,7 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                 made = realise(wanted, &topology, &mut memory);
             }
             let decided = ServiceDecision {
+                warnings: Vec::new(),
                 shed: Ratio::ZERO,
                 zones: Vec::new(),
                 service: topology.service.clone(),

@@ -10,6 +10,7 @@ mod scenarios;
 pub mod wire;
 // The loop and what it reads and writes.
 pub mod steps;
+pub mod patterns;
 pub mod topology;
 pub mod goals;
 pub mod views;

@@ -15,7 +15,7 @@ use weir_dashboard::board::{Board, Step as Shown};
 use weir_engine::decision::{Decision, Realisation, Stance};
 use weir_engine::goal::{Goals, Indicator, Mode};
 use weir_engine::names::{ClusterName, ServiceId};
-use weir_engine::observation::{Indicated, LogVolume, Observation, Report, fold};
+use weir_engine::observation::{Fitted, Indicated, LogVolume, Observation, Report, fold};
 use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
@@ -31,6 +31,7 @@ use weir_proxy_adapter::translate::translate;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoints, Service};
+use crate::patterns::Seen;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
@@ -59,6 +60,8 @@ pub struct Inputs {
     pub log: access_log::Handle,
     /// What queries of the user's own counted for objectives.
     pub indicated: mpsc::Receiver<Indicated>,
+    /// Patterns that were fitted apart.
+    pub fitted: mpsc::Receiver<Fitted>,
     /// Policies in force.
     pub policies: watch::Receiver<InForce>,
     /// Per service, its discovered endpoints.
@@ -76,6 +79,8 @@ pub struct Outputs {
     pub board: Arc<Board>,
     /// The proxies.
     pub publisher: Publisher,
+    /// What each step shows of services, for fitting.
+    pub seen: mpsc::Sender<Seen>,
     /// Whether proxies are answered.
     pub serving: watch::Sender<bool>,
     /// Names of the clusters whose load reports are wanted.
@@ -209,6 +214,8 @@ impl Steps {
             topology: &self.topology,
             goals: &self.goals,
         });
+        // A fitter that is behind misses a sample: nothing waits for it.
+        drop(self.outputs.seen.try_send(Seen::of(&self.state)));
         self.save(at, before.services != after.services);
     }
 
@@ -253,6 +260,7 @@ impl Steps {
             indicated,
             log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
             unrecorded: self.unrecorded,
+            fitted: taken(&mut self.inputs.fitted),
         }
     }
 

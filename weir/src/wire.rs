@@ -26,6 +26,7 @@ use weir_proxy_adapter::server::{self, Connections, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Service, SourceConfig, known};
 use crate::goals::Goals;
+use crate::patterns::Fitter;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
 use crate::store;
 use crate::store::journal::{Bounds, Journal, Origin};
@@ -210,6 +211,12 @@ impl Assembly {
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
         let objectives = self.collect(&intake, &asked)?;
         self.serve_pages(api, metrics);
+        let (fitter, (seen, fitted)) = Fitter::new();
+        let stop = self.rest.clone();
+        self.spawn("the fitting of patterns", async move {
+            fitter.run(stop).await;
+            Ok(())
+        });
         let statuses = std::mem::take(&mut self.statuses);
         self.show(Feeds {
             statuses,
@@ -225,12 +232,13 @@ impl Assembly {
             log_budget: log_budget(&self.config),
             clock: self.clock.clone(),
         };
-        let inputs = Inputs { reports, log, indicated, policies, discovered };
+        let inputs = Inputs { reports, log, indicated, fitted, policies, discovered };
         let outputs = Outputs {
             journal: Some(journal),
             last_good: Some(last_good),
             board: Arc::clone(&self.board),
             publisher,
+            seen,
             serving,
             clusters,
             objectives,

@@ -9,6 +9,7 @@ use weir_engine::names::ServiceId;
 use weir_engine::rollout::RolloutDecision;
 use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Moment;
+use weir_engine::warning::Warning;
 use weir_engine::zones::{Way, ZoneSplit};
 
 use super::log::Log;
@@ -20,7 +21,7 @@ use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
 use crate::view::service::{
     EndpointCounts, EndpointView, ObjectiveView, ServiceDetail, ServiceSummary, Stance,
-    TrafficView, ZoneView,
+    TrafficView, WarningView, ZoneView,
 };
 use crate::view::{Time, plain};
 
@@ -196,7 +197,23 @@ impl<'a> Service<'a> {
                     burn_rate: status.burn_rate,
                 })
                 .collect(),
+            warnings: u32::try_from(decision.warnings.len()).unwrap_or(u32::MAX),
         }
+    }
+
+    fn warnings(&self) -> Vec<WarningView> {
+        let address = |index: u32| {
+            let endpoint = self.decision.endpoints.get(index as usize)?;
+            Some(plain(endpoint.address.as_str()))
+        };
+        let view = |warning: &Warning| WarningView {
+            endpoint: warning.endpoint.and_then(address),
+            kind: words::warning(warning.finding.kind()),
+            signal: warning.finding.signal().to_string(),
+            since: Time(warning.since),
+            text: warning.finding.to_string(),
+        };
+        self.decision.warnings.iter().map(view).collect()
     }
 
     /// What Weir is doing and why, without the service's name before it.
@@ -232,6 +249,7 @@ impl<'a> Service<'a> {
             service: self.summary(),
             endpoints: self.endpoints(),
             rollouts: snapshot.rollouts_of(self.id).map(rollout::view).collect(),
+            warnings: self.warnings(),
             limits: match self.goal {
                 Some(goal) => words::limits(goal),
                 None => words::limits(&unclaimed()),

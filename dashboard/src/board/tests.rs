@@ -21,6 +21,7 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],
         service: ServiceId::new("a", "b"),

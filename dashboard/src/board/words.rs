@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use weir_engine::decision::{self, EndpointDecision, Reason};
 use weir_engine::goal::{self, Goal, Indicator, Objective, OnStale};
+use weir_engine::warning;
 
 use crate::view::decision::EvidenceView;
 use crate::view::plain;
-use crate::view::service::{EndpointState, LimitView, Mode, Stance};
+use crate::view::service::{EndpointState, LimitView, Mode, Stance, WarningKind};
 
 pub(crate) fn mode(mode: goal::Mode) -> Mode {
     match mode {
@@ -33,6 +34,16 @@ pub(crate) fn state(state: decision::EndpointState) -> EndpointState {
         decision::EndpointState::Probation => EndpointState::Probation,
         decision::EndpointState::Ejected { .. } => EndpointState::Ejected,
         decision::EndpointState::NotReady => EndpointState::NotReady,
+    }
+}
+
+pub(crate) fn warning(kind: warning::Kind) -> WarningKind {
+    match kind {
+        warning::Kind::Unusual => WarningKind::Unusual,
+        warning::Kind::Shifted => WarningKind::Shifted,
+        warning::Kind::Apart => WarningKind::Apart,
+        warning::Kind::Ahead => WarningKind::Ahead,
+        warning::Kind::Misfit => WarningKind::Misfit,
     }
 }
 

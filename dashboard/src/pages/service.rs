@@ -15,7 +15,7 @@ use crate::chart::heat::{self, Metric, Swatch};
 use crate::chart::service::{Drawing, ServiceChart};
 use crate::chart::small;
 use crate::view::service::{
-    EndpointState, EndpointView, LimitView, ObjectiveView, ServiceDetail, ZoneView,
+    EndpointState, EndpointView, LimitView, ObjectiveView, ServiceDetail, WarningView, ZoneView,
 };
 
 /// Endpoints in the table if not all are asked for.
@@ -55,6 +55,7 @@ pub(crate) struct ServicePage {
     endpoints: Vec<EndpointRow>,
     endpoints_left_out: usize,
     all_path: String,
+    warnings: Vec<WarningView>,
     limits: Vec<LimitView>,
     feed: Vec<FeedLine>,
 }
@@ -137,6 +138,7 @@ impl ServicePage {
             endpoints_left_out: left_out,
             all_path: path.page(View { all: true, ..view }),
             feed: detail.decisions.iter().map(FeedLine::of).collect(),
+            warnings: detail.warnings,
             limits: detail.limits,
         }
     }

@@ -101,6 +101,44 @@ pub struct ServiceSummary {
     pub endpoints: EndpointCounts,
     /// How the policy's objectives stand.
     pub objectives: Vec<ObjectiveView>,
+    /// How many warnings stand.
+    pub warnings: u32,
+}
+
+/// What a warning is about.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum WarningKind {
+    /// Far above its own last minute.
+    #[default]
+    Unusual,
+    /// Its level has gone up.
+    Shifted,
+    /// Slower than its siblings.
+    Apart,
+    /// Load will pass what endpoints can carry well.
+    Ahead,
+    /// Signals do not fit together as usual.
+    Misfit,
+}
+
+/// What judges of series find: advice, for which Weir moves no traffic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WarningView {
+    /// The endpoint that it is about; absent: the service as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// What it is about.
+    pub kind: WarningKind,
+    /// The signal: `load`, `latency`, `error ratio` or `utilization`.
+    pub signal: String,
+    /// Since when.
+    pub since: Time,
+    /// The evidence, in one line.
+    pub text: String,
 }
 
 /// Where the clients of one zone go.
@@ -177,6 +215,8 @@ pub struct ServiceDetail {
     pub endpoints: Vec<EndpointView>,
     /// New versions that take over: of this service, or those in which it is one of the versions.
     pub rollouts: Vec<RolloutView>,
+    /// What is unusual or lies ahead, the service's before its endpoints'; at most 16.
+    pub warnings: Vec<WarningView>,
     /// The limits that hold whatever the model says.
     pub limits: Vec<LimitView>,
     /// The latest decisions that changed something, newest first.

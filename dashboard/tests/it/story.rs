@@ -26,6 +26,7 @@ use weir_engine::observation::{Observation, Outcome, Receipt, Row, ServiceTraffi
 use weir_engine::rollout::{self, Phase, RolloutDecision};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint, ServiceTopology, Topology};
 use weir_engine::units::{Millis, Moment, PerSecond, Ratio};
+use weir_engine::warning::{self, Warning};
 
 /// 2026-11-24 07:30:00 UTC.
 pub const START: Moment = Moment::from_millis(1_795_505_400_000);
@@ -232,6 +233,7 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         Stance::Resting
     };
     ServiceDecision {
+        warnings: warnings(cast, step),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],
         service: cast.id.clone(),
@@ -295,6 +297,24 @@ fn rollout(step: u64) -> RolloutDecision {
         verdict: Verdict { finding: errors.finding, comparisons: vec![errors, latency] },
         reason,
     }
+}
+
+/// From eight seconds after the shop begins to fail.
+fn warnings(cast: &Cast, step: u64) -> Vec<Warning> {
+    const BEGUN: u64 = 240;
+    if &*cast.id.name != "shop" || step < BEGUN {
+        return Vec::new();
+    }
+    let errors = warning::Finding::Unusual {
+        signal: warning::Signal::Errors,
+        value: 0.038,
+        usual: 0.000_4,
+        deviations: 11.2,
+    };
+    let apart =
+        warning::Finding::Apart { value: 96.1, siblings: 41.0, deviations: 8.7, samples: 5 };
+    let told = |endpoint, finding| Warning { endpoint, since: at(BEGUN), finding };
+    vec![told(None, errors), told(Some(3), apart)]
 }
 
 fn check(name: &str, text: &str) -> CheckView {

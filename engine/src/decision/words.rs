@@ -94,7 +94,7 @@ impl EndpointDecision {
 }
 
 /// A duration as people say it: `350 ms`, `1.5 s`, `10 s`, `5 min`, `2 h`.
-struct Span(Duration);
+pub struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

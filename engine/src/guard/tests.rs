@@ -165,6 +165,7 @@ fn judged(count: usize, failing: &[usize], load: f64) -> Assessment {
         endpoints: (0..count).map(judgement).collect(),
         load: PerSecond::clamped(load),
         persistence: 1.0,
+        warnings: Vec::new(),
     }
 }
 

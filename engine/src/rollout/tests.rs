@@ -71,6 +71,7 @@ fn version(name: &str, serving: usize, (load, capacity): (f64, Option<f64>)) -> 
         bound: None,
     };
     ServiceDecision {
+        warnings: Vec::new(),
         service: id(name),
         policy: PolicyName::default(),
         mode: Mode::Enforce,

@@ -98,6 +98,7 @@ impl Model for Any {
             endpoints: (0..self.length(view, 1)).map(judgement).collect(),
             load: PerSecond::clamped(number(2)),
             persistence: number(3),
+            warnings: Vec::new(),
         }
     }
 

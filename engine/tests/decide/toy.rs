@@ -47,7 +47,12 @@ impl Model for Toy {
         });
         let endpoints: Vec<Judgement> = endpoints.collect();
         let requests = endpoints.iter().map(|judgement| judgement.requests).sum();
-        Assessment { endpoints, load: PerSecond::clamped(requests), persistence: 1.0 }
+        Assessment {
+            endpoints,
+            load: PerSecond::clamped(requests),
+            persistence: 1.0,
+            warnings: Vec::new(),
+        }
     }
 
     fn share(&self, _: &View<'_>, assessment: &Assessment, memory: &mut Memory) -> Plan {

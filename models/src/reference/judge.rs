@@ -65,7 +65,7 @@ pub(super) fn assess(view: &View<'_>, memory: &mut Memory) -> Assessment {
         .map(|(look, endpoint)| judgement(look, endpoint, part))
         .collect();
     accuse(&mut endpoints, memory, &fresh);
-    Assessment { endpoints, load: load(view.history), persistence: part }
+    Assessment { endpoints, load: load(view.history), persistence: part, warnings: Vec::new() }
 }
 
 /// The windows since the last judgement.

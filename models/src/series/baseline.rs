@@ -90,6 +90,11 @@ impl Baseline {
         found
     }
 
+    /// The median of the samples that count, and their robust deviation.
+    pub fn usual(&self) -> Option<(f64, f64)> {
+        self.deviation(0.0).map(|found| (found.usual, found.deviation))
+    }
+
     fn deviation(&self, value: f64) -> Option<Deviation> {
         let count = self.sorted.len();
         if count < SEEN_LEAST {

@@ -83,6 +83,11 @@ impl Pattern {
         self.middle.len()
     }
 
+    /// Whether it was fitted to so many signals, in the way that patterns are fitted now.
+    pub fn is_of(&self, signals: usize) -> bool {
+        self.version == fit::VERSION && signals == self.signals()
+    }
+
     /// Its shape.
     pub fn shape(&self) -> Shape {
         match self.density {
@@ -249,6 +254,18 @@ mod tests {
         assert_eq!(none(&uneven), NoPattern::Uneven { sample: 50 });
         for pattern in shapes(&samples(100, 1)) {
             assert_eq!(pattern.misfit(&[1.0]), None);
+        }
+    }
+
+    #[test]
+    fn signals_that_are_combinations_of_each_other_are_fitted() {
+        let sample = |step: u32| {
+            let load = libm::sin(f64::from(step) / 7.0);
+            let noise = libm::sin(f64::from(step) * 12.9) / 50.0;
+            vec![load, 0.5 * load + noise, 0.01 * noise, 0.3 * load - noise]
+        };
+        for pattern in shapes(&(0..120).map(sample).collect::<Vec<_>>()) {
+            assert!(pattern.misfit(&sample(121)).unwrap().distance < 3.0);
         }
     }
 

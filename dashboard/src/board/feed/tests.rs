@@ -16,6 +16,7 @@ fn endpoint(address: &str, share: f64, state: EndpointState) -> EndpointDecision
 
 fn service(endpoints: &[(&str, f64, EndpointState)]) -> ServiceDecision {
     ServiceDecision {
+        warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],
         service: ServiceId::new("a", "b"),

@@ -14,6 +14,7 @@ fn decision(count: usize) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],
         service: ServiceId::new("a", "b"),

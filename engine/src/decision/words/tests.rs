@@ -30,6 +30,7 @@ fn endpoint(address: &str, state: EndpointState, reason: Reason) -> EndpointDeci
 
 fn service(mode: Mode, stance: Stance, endpoints: Vec<EndpointDecision>) -> ServiceDecision {
     ServiceDecision {
+        warnings: Vec::new(),
         shed: Ratio::ZERO,
         zones: Vec::new(),
         service: ServiceId::new("demo", "shop"),

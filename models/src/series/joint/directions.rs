@@ -1,9 +1,11 @@
 //! A few directions in which signals move together, and noise of one size in all others: a
 //! probabilistic principal component analysis (Tipping and Bishop, 1999).
+//!
+//! The components are the eigenvectors of the covariance by linfa's linear algebra. Its `Pca`
+//! (linfa-reduction 0.8.1) is not used: where signals are combinations of each other, its
+//! iteration meets numbers that are none, and panics.
 
-use linfa::DatasetBase;
-use linfa::traits::Fit;
-use linfa_reduction::Pca;
+use linfa_linalg::eigh::Eigh;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -27,18 +29,22 @@ pub(super) struct Directions {
 
 impl Directions {
     /// Of samples in deviations, one a row.
-    pub(super) fn fit(samples: Array2<f64>) -> Result<Self, NoPattern> {
+    pub(super) fn fit(samples: &Array2<f64>) -> Result<Self, NoPattern> {
         let (count, signals) = samples.dim();
-        let total = samples.iter().map(|value| value * value).sum::<f64>() / count as f64;
-        let components = Pca::params(signals - 1)
-            .fit(&DatasetBase::from(samples))
-            .map_err(|cause| NoPattern::Unsolved(cause.to_string()))?;
+        // About zero, the robust middle, and not about the mean: so are distances.
+        let covariance = samples.t().dot(samples) / count as f64;
+        let unsolved = |cause: String| NoPattern::Unsolved(cause);
+        let (values, vectors) = covariance.eigh().map_err(|cause| unsolved(cause.to_string()))?;
+        if !values.iter().chain(&vectors).all(|number| number.is_finite()) {
+            return Err(unsolved("the covariance has no eigenvectors".to_owned()));
+        }
+        let mut each: Vec<_> = values.iter().copied().zip(vectors.columns()).collect();
+        each.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let total: f64 = values.iter().sum();
         let mut left = total;
-        // Not `explained_variance`: linfa 0.8.1 divides by the number of components, not samples.
-        let variances = components.singular_values().mapv(|value| value * value / count as f64);
         let mut found = Self { rows: Vec::new(), variances: Vec::new(), noise: 1.0 };
-        for (direction, variance) in components.components().rows().into_iter().zip(variances) {
-            if left <= (1.0 - EXPLAINED) * total || !variance.is_finite() {
+        for (variance, direction) in each.into_iter().take(signals - 1) {
+            if left <= (1.0 - EXPLAINED) * total {
                 break;
             }
             found.rows.extend(direction);

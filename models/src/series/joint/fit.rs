@@ -13,7 +13,7 @@ use super::{Density, Pattern, STRAY_MOST, Shape, standard};
 use crate::middle;
 
 /// Raised with each change to how patterns are fitted.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// With fewer samples a pattern is chance ...
 const SAMPLES_LEAST: usize = 30;
 /// ... and so many per signal at least.
@@ -140,7 +140,7 @@ fn shaped(
     let matrix = Array2::from_shape_vec((samples.len(), signals), standard.collect())
         .expect("every sample has as many values as there are signals");
     let density = match shape {
-        Shape::Directions => Density::Directions(Directions::fit(matrix)?),
+        Shape::Directions => Density::Directions(Directions::fit(&matrix)?),
         Shape::Mixture => Density::Mixture(Mixture::fit(matrix, states)?),
     };
     Ok(Pattern { version: VERSION, middle, deviation, density })
