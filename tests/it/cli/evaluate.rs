@@ -180,7 +180,7 @@ fn faults_of_pods_are_found_and_defects_told() {
     for baseline in ["random", "blind_periodic", "persist"] {
         number(&document, &format!("/baselines/{baseline}/recall"));
     }
-    for judge in ["joint_directions", "joint_mixture", "joint_likeliest"] {
+    for judge in ["with_callers", "joint_directions", "joint_mixture", "joint_likeliest"] {
         number(&document, &format!("/judges/{judge}/recall"));
     }
     std::fs::remove_file(folder.path().join("day/2022-08-22-fault_list.json")).unwrap();

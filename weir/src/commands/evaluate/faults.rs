@@ -231,10 +231,6 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
         }
     }
     document.insert("judges".to_owned(), Value::Object(judges));
-    let kinds = rows[0].1.kinds.iter();
-    let kinds = kinds
-        .map(|(kind, faults, hits)| (kind.clone(), json!({ "faults": faults, "found": hits })));
-    document.insert("by_kind".to_owned(), Value::Object(kinds.collect()));
     document.insert("baselines".to_owned(), Value::Object(baselines));
     document.insert("false_alarms_at".to_owned(), json!(rows[0].1.wrong));
     document.insert("faults".to_owned(), json!(rows[0].1.faults));
@@ -244,7 +240,11 @@ pub(super) fn report(tracks: &[Track], what: &str, defects: &[String]) -> Report
 }
 
 fn keys(tally: &Tally) -> Map<String, Value> {
+    let kinds = tally.kinds.iter();
+    let kinds = kinds
+        .map(|(kind, faults, hits)| (kind.clone(), json!({ "faults": faults, "found": hits })));
     let pairs = [
+        ("by_kind", Value::Object(kinds.collect())),
         ("recall", json!(tally.recall())),
         ("precision", json!(tally.precision())),
         ("f1", json!(tally.f1())),

@@ -17,6 +17,9 @@ use super::series::seconds;
 use super::signals::{Bad, Signal, by_baseline, by_factor, by_joint, by_last};
 use super::{Found, Report};
 
+mod callers;
+use callers::Callers;
+
 /// A fault is to be found within so many samples: they last about three, and a sample is a minute.
 const WITHIN: usize = 5;
 /// Samples before an alarm or a fault counts.
@@ -93,7 +96,12 @@ fn day(list: &Path, defects: &mut Vec<String>) -> Found<Vec<Track>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(tracks(pods, &faults, defects))
+    let callers = Callers::read(folder)?;
+    if callers.is_none() {
+        defects
+            .push("no source_50.csv and destination_50.csv: what callers see is not used".into());
+    }
+    Ok(tracks(pods, &faults, callers.as_ref(), defects))
 }
 
 fn no_time(list: &Path, injection: &Injection) -> Problem {
@@ -101,7 +109,12 @@ fn no_time(list: &Path, injection: &Injection) -> Problem {
     problem(list, Code::WrongValue, &what, "write inject_timestamp in seconds since 1970")
 }
 
-fn tracks(pods: Vec<Pod>, faults: &[(f64, Injection)], defects: &mut Vec<String>) -> Vec<Track> {
+fn tracks(
+    pods: Vec<Pod>,
+    faults: &[(f64, Injection)],
+    callers: Option<&Callers>,
+    defects: &mut Vec<String>,
+) -> Vec<Track> {
     for (_, fault) in faults {
         if !pods.iter().any(|pod| pod.name == fault.inject_pod) {
             let (kind, pod) = (&fault.inject_type, &fault.inject_pod);
@@ -122,7 +135,10 @@ fn tracks(pods: Vec<Pod>, faults: &[(f64, Injection)], defects: &mut Vec<String>
         });
         let faults = own.collect();
         let (weir, persist) = (by_baseline(&pod.signals), by_last(&pod.signals));
-        let others = by_joint(&pod.signals);
+        let seen = callers.map(|callers| callers.of(&pod.name, &pod.times));
+        let all = [pod.signals, seen.unwrap_or_default()].concat();
+        let mut others = vec![("with_callers", by_baseline(&all))];
+        others.extend(by_joint(&all));
         Track { name: pod.name, weir, persist, others, warm: WARM, faults, within: WITHIN }
     };
     pods.into_iter().map(track).collect()
