@@ -90,7 +90,8 @@ impl Watch {
         self.service.adopt(fitted);
     }
 
-    /// The service's signals of the last step, if it brought any: what patterns are fitted to.
+    /// The service's signals of the last step, if it brought any: what patterns are fitted to. One
+    /// that is not known is no number.
     pub fn sample(&self) -> Option<[f64; SIGNALS]> {
         self.service.sample()
     }

@@ -43,8 +43,9 @@ pub(super) struct Service {
     distances: [f64; LASTING],
     ranks: Ranks,
     alarm: Alarm,
-    /// The last step's signals.
-    sample: Option<[f64; SIGNALS]>,
+    /// The last step's signals, as far as they are known. Not as a number that is none: memories
+    /// are compared, and it equals nothing.
+    sample: Option<[Option<f64>; SIGNALS]>,
 }
 
 impl Default for Service {
@@ -119,7 +120,7 @@ impl Service {
     }
 
     pub(super) fn sample(&self) -> Option<[f64; SIGNALS]> {
-        self.sample
+        Some(self.sample?.map(|value| value.unwrap_or(f64::NAN)))
     }
 
     /// Which pattern it is judged by.
@@ -144,7 +145,7 @@ impl Service {
         }
         let signals = totals.signals();
         let [_, latency, errors, _] = signals;
-        self.sample = Some(signals);
+        self.sample = Some(signals.map(|value| Some(value).filter(|value| value.is_finite())));
         self.latency.see(latency, LATENCY_FLOOR, |seen| {
             tell(seen.finding(Signal::Latency, libm::exp));
         });

@@ -331,6 +331,7 @@ proptest! {
             };
             let warnings = stage.watch.see(&view, &Assessment::default());
             prop_assert!(warnings.len() <= WARNINGS_MAX);
+            prop_assert_eq!(&stage.watch, &stage.watch.clone(), "no number that is none");
         }
     }
 }
