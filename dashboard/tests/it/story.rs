@@ -313,8 +313,8 @@ fn warnings(cast: &Cast, step: u64) -> Vec<Warning> {
     };
     let apart =
         warning::Finding::Apart { value: 96.1, siblings: 41.0, deviations: 8.7, samples: 5 };
-    let told = |endpoint, finding| Warning { endpoint, since: at(BEGUN), finding };
-    vec![told(None, errors), told(Some(3), apart)]
+    let about = |endpoint, finding| Warning { endpoint, since: at(BEGUN), finding };
+    vec![about(None, errors), about(Some(3), apart)]
 }
 
 fn check(name: &str, text: &str) -> CheckView {
