@@ -56,7 +56,7 @@ fn decision(sequence: u64, realisations: &[Realisation]) -> Decision {
     let service = serde_json::json!({
         "service": "demo/shop", "policy": "", "mode": Mode::Enforce, "stance": Stance::Resting,
         "load": 0.0, "capacity": null, "endpoints": [], "realisations": realisations,
-        "objectives": [], "moved": Ratio::ZERO,
+        "objectives": [], "moved": Ratio::ZERO, "warnings": [],
     });
     let services = vec![serde_json::from_value(service).unwrap()];
     Decision { sequence, services, ..Default::default() }
