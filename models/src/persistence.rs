@@ -39,6 +39,9 @@ const STAYED: f64 = 0.97;
 /// how long it will be.
 const DEVIATION_MOST: f64 = 1.0;
 
+/// A look so noisy counts half.
+const NOISE: f64 = 0.1;
+
 /// Sums of the regression beyond the prior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Persistence {
@@ -54,13 +57,16 @@ impl Persistence {
         self.squares *= kept;
     }
 
-    /// Takes in a pair: the deviation a loop delay ago, and the one seen now.
-    pub(crate) fn add(&mut self, before: f64, now: f64) {
-        if before.abs() > DEVIATION_LEAST && now.is_finite() {
+    /// Takes in a pair: the deviation a loop delay ago, and the one seen now, which is so noisy.
+    /// Noise counts against it: cut off above, it would make what lasts look less.
+    pub(crate) fn add(&mut self, before: f64, now: f64, noise: f64) {
+        if before.abs() > DEVIATION_LEAST && now.is_finite() && noise.is_finite() {
             let bounded = |deviation: f64| deviation.clamp(-DEVIATION_MOST, DEVIATION_MOST);
             let (before, now) = (bounded(before), bounded(now));
-            self.products += before * now;
-            self.squares += before * before;
+            let part = noise / NOISE;
+            let weight = 1.0 / (1.0 + part * part);
+            self.products += weight * before * now;
+            self.squares += weight * before * before;
         }
     }
 
@@ -86,7 +92,7 @@ mod tests {
         let mut persistence = Persistence::default();
         for &(before, now) in pairs {
             persistence.forget(LOOP);
-            persistence.add(before, now);
+            persistence.add(before, now, 0.0);
         }
         persistence.part()
     }
@@ -109,7 +115,7 @@ mod tests {
     fn forgets_doubt_in_minutes() {
         let mut persistence = Persistence::default();
         for _ in 0..20 {
-            persistence.add(0.9, 0.0);
+            persistence.add(0.9, 0.0, 0.0);
         }
         persistence.forget(Duration::from_secs(600));
         assert!(persistence.part() > 0.99);

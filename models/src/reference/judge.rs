@@ -104,8 +104,8 @@ struct Look {
     known: Option<Estimate>,
     /// By how many ordinary deviations it surprised, if anything new was seen.
     surprise: Option<f64>,
-    /// Seen again after an ejection's length: its deviation before and now.
-    returned: Option<(f64, f64)>,
+    /// Seen again after an ejection's length: its deviation before and now, and how noisy that is.
+    returned: Option<(f64, f64, f64)>,
     workers: f64,
     /// Requests per second and millisecond of service time that its workers have shown to bear,
     /// here or at peers: 1,000 for each that was surely busy.
@@ -143,8 +143,8 @@ fn look(view: &View<'_>, memory: &mut Memory, fresh: &Fresh<'_>) -> Vec<Look> {
             let new = known.filter(|_| finished);
             let after = endpoint.looked.map_or(fresh.elapsed, |looked| view.at.since(looked));
             let returned = new.zip(endpoint.filter).filter(|_| after >= RETURNED_AFTER);
-            let returned =
-                returned.map(|(look, filter)| (filter.deviation(), look.ln_ms - filter.long));
+            let returned = returned
+                .map(|(look, filter)| (filter.deviation(), look.ln_ms - filter.long, look.noise));
             let pace =
                 if after == fresh.elapsed { fresh.pace.0 } else { Pace::of(after.min(STEP_MOST)) };
             let surprise = new.map(|look| endpoint.follow(look, spread, pace));
@@ -296,8 +296,8 @@ fn learn(memory: &mut Memory, looks: &[Look], view: &View<'_>, fresh: &Fresh<'_>
     }
     memory.follows.forget(fresh.elapsed);
     memory.outlasts.forget(fresh.elapsed);
-    for (before, now) in looks.iter().filter_map(|look| look.returned) {
-        memory.outlasts.add(before, now);
+    for (before, now, noise) in looks.iter().filter_map(|look| look.returned) {
+        memory.outlasts.add(before, now, noise);
     }
     if memory.set_aside.is_none_or(|then| view.at.since(then) >= persistence::LOOP) {
         memory.set_aside = Some(view.at);
@@ -319,13 +319,13 @@ fn compare(memory: &mut Memory, looks: &[Look]) {
             let seen = |then: Past| (then.deviation, look.ln_ms - then.long);
             if let [Some(lately), ..] = endpoint.past {
                 let (before, now) = seen(lately);
-                memory.follows.add(before, now);
+                memory.follows.add(before, now, look.noise);
             }
             if let [.., Some(then)] = endpoint.past
                 && then.deviation > 0.0
             {
                 let (before, now) = seen(then);
-                memory.outlasts.add(before, now);
+                memory.outlasts.add(before, now, look.noise);
             }
         }
         endpoint.past.rotate_right(1);
