@@ -15,7 +15,7 @@ const ERRORS_FLOOR: f64 = 0.0001;
 
 /// More requests than this that left late, and the machine was too busy for a figure to mean
 /// anything.
-pub(super) const LATE_MAX: f64 = 0.01;
+pub(super) const LATE_MAX: f64 = 0.001;
 
 /// One run, and the simulation of the same; latencies in the scenario's own units.
 #[derive(Clone, Debug)]
