@@ -3,8 +3,6 @@
 //! The ramp gives way where the others would have to carry more than twice an equal share, or
 //! more than they can: a service of one old and nine new endpoints must not drown the old one.
 
-use alloc::vec::Vec;
-
 use super::{Granted, ejection};
 use crate::assessment::Assessment;
 use crate::decision::EndpointState;
@@ -15,9 +13,6 @@ pub(super) const LEAST: f64 = 0.1;
 
 /// Nobody gets more than so many equal shares because others are ramping.
 const SHARE_MOST: f64 = 2.0;
-
-/// Steps of the search for a factor: to a hundredth.
-const HALVINGS: u32 = 10;
 
 /// Nor more than this part of its capacity.
 const CAPACITY_USED_MOST: f64 = 0.95;
@@ -31,39 +26,38 @@ pub(super) fn go_on(endpoints: &mut [Granted]) {
 
 /// Caps the weights of joining and proving endpoints, and ends ramps whose time is up.
 pub(super) fn bound(endpoints: &mut [Granted], assessment: &Assessment, view: &View<'_>) {
-    let ramps: Vec<Option<f64>> =
-        endpoints.iter().enumerate().map(|(index, granted)| ramp(index, granted, view)).collect();
-    let needed = needed(endpoints, assessment);
-    let factor = stretched(ramps.iter().flatten().copied(), needed);
-    for (granted, ramp) in endpoints.iter_mut().zip(ramps) {
-        let Some(ramp) = ramp else { continue };
-        let cap = (factor * ramp).min(1.0);
-        let least = if factor > 1.0 { cap } else { 0.0 };
-        granted.weight = granted.weight.max(least).min(cap);
-        if granted.state == EndpointState::Joining && ramp >= 1.0 {
-            granted.state = EndpointState::Serving;
+    let least = least(endpoints, assessment);
+    for (index, granted) in endpoints.iter_mut().enumerate() {
+        // One that discovery had taken out begins its ramp now.
+        let joined = view.standings.get(index).filter(|s| s.state == granted.state);
+        let age = view.at.since(joined.map_or(view.at, |standing| standing.since));
+        match granted.state {
+            EndpointState::Joining => {
+                let whole = view.goal.balancing.slow_start.as_secs_f64();
+                let part = if whole > 0.0 { age.as_secs_f64() / whole } else { 1.0 };
+                let cap = (LEAST + (1.0 - LEAST) * part).max(least).min(1.0);
+                granted.weight = granted.weight.max(least).min(cap);
+                if part >= 1.0 {
+                    granted.state = EndpointState::Serving;
+                }
+            }
+            EndpointState::Probation => {
+                granted.weight = granted.weight.min(ejection::PROBATION_WEIGHT.max(least).min(1.0));
+            }
+            EndpointState::Serving | EndpointState::Ejected { .. } | EndpointState::NotReady => {}
         }
     }
 }
 
-/// How far an endpoint's ramp has come by its time, if it is on one.
-fn ramp(index: usize, granted: &Granted, view: &View<'_>) -> Option<f64> {
-    match granted.state {
-        EndpointState::Joining => {
-            // One that discovery had taken out begins its ramp now.
-            let joined = view.standings.get(index).filter(|s| s.state == granted.state);
-            let age = view.at.since(joined.map_or(view.at, |standing| standing.since));
-            let whole = view.goal.balancing.slow_start.as_secs_f64();
-            let part = if whole > 0.0 { (age.as_secs_f64() / whole).min(1.0) } else { 1.0 };
-            Some(LEAST + (1.0 - LEAST) * part)
-        }
-        EndpointState::Probation => Some(ejection::PROBATION_WEIGHT),
-        EndpointState::Serving | EndpointState::Ejected { .. } | EndpointState::NotReady => None,
+/// The least ramp weight that keeps the serving endpoints within their limits.
+fn least(endpoints: &[Granted], assessment: &Assessment) -> f64 {
+    let ramping = |granted: &&Granted| {
+        matches!(granted.state, EndpointState::Joining | EndpointState::Probation)
+    };
+    let joiners = endpoints.iter().filter(ramping).count() as f64;
+    if joiners <= 0.0 {
+        return 0.0;
     }
-}
-
-/// What ramping endpoints must take together to keep the serving ones within their limits.
-fn needed(endpoints: &[Granted], assessment: &Assessment) -> f64 {
     let count = endpoints.iter().filter(|granted| granted.is_in()).count() as f64;
     let mut sum_needed: f64 = 0.0;
     let mut serving_sum = 0.0;
@@ -81,20 +75,5 @@ fn needed(endpoints: &[Granted], assessment: &Assessment) -> f64 {
             }
         }
     }
-    sum_needed - serving_sum
-}
-
-/// By how much all ramps are stretched so that together they take what is needed, none more than
-/// an equal share: who has come far takes most of it, for who has just come may still be cold.
-fn stretched(ramps: impl Iterator<Item = f64> + Clone, needed: f64) -> f64 {
-    let taken = |factor: f64| ramps.clone().map(|ramp| (factor * ramp).min(1.0)).sum::<f64>();
-    if taken(1.0) >= needed || !needed.is_finite() {
-        return 1.0;
-    }
-    let (mut low, mut high) = (1.0, 1.0 / LEAST);
-    for _ in 0..HALVINGS {
-        let middle = f64::midpoint(low, high);
-        if taken(middle) < needed { low = middle } else { high = middle }
-    }
-    high
+    ((sum_needed - serving_sum) / joiners).clamp(0.0, 1.0)
 }
