@@ -40,7 +40,7 @@ const STAYED: f64 = 0.97;
 const DEVIATION_MOST: f64 = 1.0;
 
 /// A look so noisy counts half.
-const NOISE: f64 = 0.1;
+const NOISE: f64 = 0.15;
 
 /// Sums of the regression beyond the prior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Persistence {
             let bounded = |deviation: f64| deviation.clamp(-DEVIATION_MOST, DEVIATION_MOST);
             let (before, now) = (bounded(before), bounded(now));
             let part = noise / NOISE;
-            let weight = 1.0 / (1.0 + part * part);
+            let weight = 1.0 / (1.0 + part * part * part * part);
             self.products += weight * before * now;
             self.squares += weight * before * before;
         }
