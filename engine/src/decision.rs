@@ -326,6 +326,14 @@ pub struct ZoneWeights {
     pub weights: Vec<NonZeroU32>,
 }
 
+impl ZoneWeights {
+    /// The groups as these clients get them.
+    pub fn of_groups(&self, groups: &[Group]) -> Vec<Group> {
+        let weighed = groups.iter().zip(&self.weights);
+        weighed.map(|(group, &weight)| Group { weight, ..group.clone() }).collect()
+    }
+}
+
 /// A locality with its members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {

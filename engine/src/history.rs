@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::observation::{Row, ServiceTraffic, ZoneTraffic};
+use crate::observation::{Row, ServiceTraffic, ZoneTraffic, row_of};
 use crate::units::Moment;
 
 /// How far back evidence is pooled where the last window alone is thin: from now or, where counts
@@ -58,16 +58,6 @@ impl Window {
     pub fn row(&self, endpoint: usize) -> Option<&Row> {
         row_of(&self.rows, endpoint)
     }
-}
-
-/// An endpoint's row among those in ascending order: where all are covered at its own index, and
-/// never behind that.
-fn row_of(rows: &[Row], endpoint: usize) -> Option<&Row> {
-    let (last, before) = rows.get(..rows.len().min(endpoint + 1))?.split_last()?;
-    if last.endpoint as usize == endpoint {
-        return Some(last);
-    }
-    before.binary_search_by_key(&endpoint, |row| row.endpoint as usize).ok().map(|at| &before[at])
 }
 
 impl History {

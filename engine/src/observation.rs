@@ -146,6 +146,13 @@ pub struct ZoneTraffic {
     pub rows: Arc<[Row]>,
 }
 
+impl ZoneTraffic {
+    /// What these clients saw of an endpoint, if it is covered.
+    pub fn row(&self, endpoint: usize) -> Option<&Row> {
+        row_of(&self.rows, endpoint)
+    }
+}
+
 /// One endpoint, summed over clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -176,6 +183,16 @@ pub struct Row {
     pub ejected_by: u32,
     /// Clients whose opinion is known.
     pub opinions: u32,
+}
+
+/// An endpoint's row among those in ascending order: where all are covered at its own index, and
+/// never behind that.
+pub(crate) fn row_of(rows: &[Row], endpoint: usize) -> Option<&Row> {
+    let (last, before) = rows.get(..rows.len().min(endpoint + 1))?.split_last()?;
+    if last.endpoint as usize == endpoint {
+        return Some(last);
+    }
+    before.binary_search_by_key(&endpoint, |row| row.endpoint as usize).ok().map(|at| &before[at])
 }
 
 /// Events that a query of the user's own counted for an objective since it was last asked.

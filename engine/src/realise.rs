@@ -130,11 +130,9 @@ fn make(
         if let Some((_, realisation)) = known {
             realisation.clusters.push(cluster.name.clone());
         } else {
-            let form = cluster.form;
-            let made = of_form((form, shed), parts, topology, memory, cluster.name.clone());
-            let by_proxies: Vec<f64> = parts.iter().map(|part| part.ejected_by_proxies).collect();
-            let made = zones::with_zones(made, form, zones, topology, &by_proxies);
-            realisations.push((cluster.form, made));
+            let (form, name) = (cluster.form, cluster.name.clone());
+            realisations
+                .push((form, of_form((form, shed), (parts, zones), topology, memory, name)));
         }
     }
     realisations.into_iter().map(|(_, made)| Arc::new(made)).collect()
@@ -176,7 +174,7 @@ fn parts(wanted: Wanted<'_>, topology: &ServiceTopology) -> Vec<Part> {
 
 fn of_form(
     (form, shed): (ClusterForm, Ratio),
-    parts: &[Part],
+    (parts, zones): (&[Part], &[ZoneSplit]),
     topology: &ServiceTopology,
     memory: &Memory,
     cluster: ClusterName,
@@ -196,7 +194,7 @@ fn of_form(
     let equal = parts.iter().all(|p| p.health == Health::Healthy && (p.weight - 1.0).abs() < 1e-9);
     let by_proxies: Vec<f64> = parts.iter().map(|part| part.ejected_by_proxies).collect();
     let (shares, panicking) = host_shares(&groups, form, topology, &by_proxies);
-    Realisation {
+    let made = Realisation {
         clusters: alloc::vec![cluster],
         form: if equal && taken != Form::Localities { Form::Equal } else { taken },
         groups,
@@ -204,7 +202,8 @@ fn of_form(
         shed,
         zones: Vec::new(),
         panicking,
-    }
+    };
+    zones::with_zones(made, form, zones, topology, &by_proxies)
 }
 
 /// Classes need locality weights, destroy zone-aware routing, and restart Envoy's slow start.

@@ -75,13 +75,7 @@ impl Assignment {
     /// The localities as proxies of a zone shall use them.
     fn of_zone(&self, zone: &str) -> Vec<Group> {
         let own = self.zones.iter().find(|own| own.client.as_str() == zone);
-        let weights = own.map_or(&[][..], |own| &own.weights);
-        let weight =
-            |index: usize, group: &Group| weights.get(index).copied().unwrap_or(group.weight);
-        let groups = self.groups.iter().enumerate();
-        groups
-            .map(|(index, group)| Group { weight: weight(index, group), ..group.clone() })
-            .collect()
+        own.map_or_else(|| self.groups.clone(), |own| own.of_groups(&self.groups))
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::hosts::host_shares;
 use super::whole_sum;
 use crate::decision::{Group, Realisation, ZoneWeights};
-use crate::topology::{BalancerPolicy, ClientKind, ClusterForm, ServiceTopology};
+use crate::topology::{ClientKind, ClusterForm, ServiceTopology};
 use crate::units::Ratio;
 use crate::zones::ZoneSplit;
 
@@ -17,11 +17,7 @@ fn takes_zones(form: ClusterForm) -> bool {
     match form.client {
         ClientKind::Grpc => true,
         // Envoy's own zone-aware routing knows better than to be told.
-        ClientKind::Envoy => match form.policy {
-            BalancerPolicy::LeastRequest | BalancerPolicy::RoundRobin | BalancerPolicy::Random => {
-                form.locality_weighted && !form.zone_aware
-            }
-        },
+        ClientKind::Envoy => form.locality_weighted && !form.zone_aware,
     }
 }
 
@@ -41,10 +37,7 @@ pub(super) fn with_zones(
     let mut pooled: Vec<f64> = alloc::vec![0.0; made.predicted.len()];
     let mut left = 1.0;
     for (split, own) in &weighed {
-        let groups = made.groups.iter().zip(&own.weights);
-        let groups: Vec<Group> =
-            groups.map(|(group, &weight)| Group { weight, ..group.clone() }).collect();
-        let (shares, _) = host_shares(&groups, form, topology, by_proxies);
+        let (shares, _) = host_shares(&own.of_groups(&made.groups), form, topology, by_proxies);
         let part = split.part.value().min(left);
         left -= part;
         for (sum, share) in pooled.iter_mut().zip(shares) {

@@ -96,8 +96,8 @@ impl Zones {
                     if declared.is_none_or(|endpoint| endpoint.locality.zone != home.zone) {
                         continue;
                     }
-                    let far = other.rows.binary_search_by_key(&near.endpoint, |row| row.endpoint);
-                    let Some(far) = far.ok().map(|at| &other.rows[at].latency) else { continue };
+                    let far = other.row(near.endpoint as usize).map(|row| &row.latency);
+                    let Some(far) = far else { continue };
                     let (a, b) = (near.latency.count, far.count);
                     let means = far.mean().zip(near.latency.mean());
                     if let Some((far, near)) = means.filter(|_| a > 0.0 && b > 0.0) {
@@ -154,8 +154,8 @@ impl Zones {
         }
         let (mut ways, mut seen, mut home) = (0.0, 0.0, None);
         for own in &window.zones {
-            let at = own.rows.binary_search_by_key(&row.endpoint, |row| row.endpoint);
-            let Some(latency) = at.ok().map(|at| &own.rows[at].latency) else { continue };
+            let latency = own.row(row.endpoint as usize).map(|row| &row.latency);
+            let Some(latency) = latency else { continue };
             seen += latency.count;
             if own.zone == *zone {
                 home = Some(latency);

@@ -54,8 +54,7 @@ pub(super) fn for_zone(
     declared: Option<&ServiceTopology>,
     zone: &ZoneWeights,
 ) -> Result<ClusterLoadAssignment, Fault> {
-    let weighed = realisation.groups.iter().zip(&zone.weights);
-    let groups = weighed.map(|(group, &weight)| Group { weight, ..group.clone() }).collect();
+    let groups = zone.of_groups(&realisation.groups);
     build(&Realisation { groups, ..realisation.clone() }, declared)
 }
 
