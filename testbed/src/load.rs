@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wire::Wire;
 
@@ -230,15 +230,9 @@ struct Done {
 impl Order {
     async fn carry_out(self) -> Done {
         let Order { side, listener, segment, due, timeout, .. } = self;
-        let asked = wire::ask(self.wire, self.address, (draws::HEADER, self.draw.header()));
-        let answer = timeout_at(due + timeout + GRACE, asked).await;
-        let took = due.elapsed();
-        let (end, wire) = match answer {
-            Err(_) => (End::TimedOut, None),
-            Ok(Err(_)) if took > timeout => (End::TimedOut, None),
-            Ok(Err(_)) => (End::Reset, None),
-            Ok(Ok((status, wire))) => (End::answered(status, took, timeout), wire),
-        };
+        let header = (draws::HEADER, self.draw.header());
+        let asked = wire::ask_within((timeout, GRACE), due, self.wire, self.address, header);
+        let (end, _, wire) = asked.await;
         Done { side, listener, segment, end, wire }
     }
 }

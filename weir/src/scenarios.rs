@@ -15,8 +15,18 @@ pub(crate) use plan::Plan;
 pub(crate) use policy::Policy;
 pub(crate) use row::{Row, Runs};
 
-/// Reads all scenarios; all problems at once. `declared`: endpoints declare their workers in all.
-pub(crate) fn plans(paths: &[PathBuf], declared: bool) -> Result<Vec<Plan>, Vec<Problem>> {
+/// Reads what a run is made of: scenarios, in all of which endpoints declare their workers if
+/// `declared`, and a policy, or the usual one.
+pub(crate) fn read(
+    scenarios: &[PathBuf],
+    declared: bool,
+    policy: Option<&Path>,
+) -> Result<(Vec<Plan>, Policy), Vec<Problem>> {
+    Ok((plans(scenarios, declared)?, Policy::of(policy)?))
+}
+
+/// Reads all scenarios; all problems at once.
+fn plans(paths: &[PathBuf], declared: bool) -> Result<Vec<Plan>, Vec<Problem>> {
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         let files = match files(path) {

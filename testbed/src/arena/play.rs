@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// A request to send.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,15 +153,9 @@ impl Sent {
         Patience { timeout, grace }: Patience,
     ) -> Done<P> {
         let Sent { number, due, errand } = self;
-        let asked = wire::ask(wire, route.address, (errand::HEADER, errand.header()));
-        let answer = timeout_at(due + timeout + grace, asked).await;
-        let took = due.elapsed();
-        let (end, wire) = match answer {
-            Err(_) => (End::TimedOut, None),
-            Ok(Err(_)) if took > timeout => (End::TimedOut, None),
-            Ok(Err(_)) => (End::Reset, None),
-            Ok(Ok((status, wire))) => (End::answered(status, took, timeout), wire),
-        };
+        let header = (errand::HEADER, errand.header());
+        let asked = wire::ask_within((timeout, grace), due, wire, route.address, header);
+        let (end, took, wire) = asked.await;
         Done { number, route, end, took, wire }
     }
 }

@@ -13,7 +13,11 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::End;
 
 type Body = Empty<Bytes>;
 type Sender = SendRequest<Body>;
@@ -55,6 +59,27 @@ pub(crate) async fn ask(
         }
     }
     Wire::connect(address).await.ok_or(Broken::Reset)?.ask(header).await
+}
+
+/// As [`ask`], for as long as a client waits from `due` on: how it ended and after how long, and
+/// the connection. An answer is waited for `grace` longer than counts, so that a proxy's own
+/// timeout is heard.
+pub(crate) async fn ask_within(
+    (timeout, grace): (Duration, Duration),
+    due: Instant,
+    idle: Option<Wire>,
+    address: SocketAddr,
+    header: Header,
+) -> (End, Duration, Option<Wire>) {
+    let answer = timeout_at(due + timeout + grace, ask(idle, address, header)).await;
+    let took = due.elapsed();
+    let (end, wire) = match answer {
+        Err(_) => (End::TimedOut, None),
+        Ok(Err(_)) if took > timeout => (End::TimedOut, None),
+        Ok(Err(_)) => (End::Reset, None),
+        Ok(Ok((status, wire))) => (End::answered(status, took, timeout), wire),
+    };
+    (end, took, wire)
 }
 
 impl Wire {

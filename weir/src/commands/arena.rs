@@ -18,7 +18,7 @@ use weir_testbed::envoy;
 use super::simulate::play_one;
 use super::{BAD_INPUT, OK};
 use crate::cli::Arena;
-use crate::scenarios::{Plan, Policy, Runs, plans};
+use crate::scenarios::{Plan, Policy, Runs, read};
 
 mod figures;
 mod governed;
@@ -40,8 +40,7 @@ const AROUND: Duration = Duration::from_secs(3);
 
 /// Runs the command.
 pub fn run(asked: &Arena, colour: Colour) -> anyhow::Result<u8> {
-    let read = plans(&asked.scenarios, asked.declare_workers)
-        .and_then(|plans| Ok((plans, Policy::of(asked.policy.as_deref())?)));
+    let read = read(&asked.scenarios, asked.declare_workers, asked.policy.as_deref());
     let (plans, policy) = match read {
         Ok(read) => read,
         Err(problems) => {

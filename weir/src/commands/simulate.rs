@@ -17,7 +17,7 @@ use weir_simulator::world::{self, Assignment, Tick};
 
 use super::{BAD_INPUT, OK};
 use crate::cli::{Report, Simulate};
-use crate::scenarios::{Plan, Policy, Row, Runs, plans};
+use crate::scenarios::{Plan, Row, Runs, read};
 
 mod page;
 mod story;
@@ -27,8 +27,7 @@ use story::Story;
 
 /// Runs the command.
 pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
-    let read = plans(&asked.scenarios, asked.declare_workers)
-        .and_then(|plans| Ok((plans, Policy::of(asked.policy.as_deref())?)));
+    let read = read(&asked.scenarios, asked.declare_workers, asked.policy.as_deref());
     let (plans, policy) = match read {
         Ok(read) => read,
         Err(problems) => {
