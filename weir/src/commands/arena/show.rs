@@ -93,8 +93,11 @@ fn text(entries: &[Entry], ratios: &[Ratios]) -> String {
         first.row.proxies, first.row.seeds
     );
     if entries.iter().any(|entry| entry.late_ratio > LATE_MAX) {
-        text += "More than 1 % of some runs' requests left late: this machine was too busy, take \
-                 a larger --scale.\n";
+        text += &format!(
+            "More than {} % of some runs' requests left late: this machine was too busy, take a \
+             larger --scale.\n",
+            LATE_MAX * 100.0
+        );
     }
     text
 }
