@@ -76,6 +76,7 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> boo
             (place.wanted, place.wanted_since) = (*lane, at);
         }
     }
+    let resting = rests(parts);
     let most = |part: f64| libm::floor(part * parts.len() as f64).max(1.0);
     let (most_down, most_up) = (most(MOVED_DOWN_MOST), most(MOVED_UP_MOST));
     let (mut moves, mut moved) = (0.0, false);
@@ -94,6 +95,7 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> boo
         let lasts = leaves || falls || at.since(place.wanted_since) >= LASTING;
         let budget = if place.wanted > place.lane { most_down } else { most_up };
         let allowed = rested && lasts && part.ejected_by_proxies <= 0.0 && moves < budget;
+        let allowed = allowed || resting && part.ejected_by_proxies <= 0.0;
         if free || allowed {
             moves += if free { 0.0 } else { 1.0 };
             (place.lane, moved) = (place.wanted, true);
@@ -101,6 +103,12 @@ pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> boo
         }
     }
     moved
+}
+
+/// Whether nobody is to get more or less than others.
+fn rests(parts: &[Part]) -> bool {
+    let rests = |part: &Part| !part.passing && (part.weight - 1.0).abs() < 1e-9;
+    parts.iter().all(rests)
 }
 
 /// The class that each endpoint should be in by its weight and by how it stands now.
