@@ -18,6 +18,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::middle;
+use crate::queue::Queue;
 
 /// The part of the requests whose latency tells how long work takes without waiting: the quick
 /// ones were hardly ever kept waiting, as long as anything was idle at times.
@@ -214,7 +215,8 @@ impl Knee {
         let most = if peers > 0.0 { MORE_THAN_PEERS * peers } else { proven };
         let learned = proven.min(most).max(peers);
         let limit = self.limit * self.work(shape);
-        (if limit > 0.0 { learned.min(limit.max(busy)) } else { learned }).max(1.0)
+        let learned = if limit > 0.0 { learned.min(limit.max(busy)) } else { learned };
+        Queue::of(learned).workers()
     }
 
     /// The requests per second at which waiting shows it to end, if any was seen.
@@ -266,7 +268,6 @@ fn shown(inside: f64, worked_on: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Queue;
     use proptest::prelude::*;
 
     /// Mean over the quickest fifth of a lognormal of sigma 0.8: ln(1.377 / 0.510).
@@ -364,6 +365,18 @@ mod tests {
         }
         let all = Peers::of(knees.iter(), SHAPE);
         assert!((all.busy - two.busy).abs() < 1e-9, "{all:?} {two:?}");
+    }
+
+    #[test]
+    fn absurd_telemetry_gives_absurdly_many_but_finite_workers() {
+        let mut knee = Knee::default();
+        for _ in 0..30 {
+            knee.see_rate(2.7e17, step());
+            knee.see_latency(Timing { mean: 1e200, quick: 200.0 }, (2.7e17, 1e100), 525.0, step());
+        }
+        for (shape, peers) in [(525.0, 5e237), (f64::MAX, f64::INFINITY), (f64::NAN, 1.0)] {
+            assert!((1.0..1e7).contains(&knee.workers(shape, peers)), "{knee:?}");
+        }
     }
 
     #[test]

@@ -29,26 +29,23 @@ pub enum Lane {
     Low,
 }
 
-/// An endpoint's class and how long it has been wanted in another.
+/// An endpoint's class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Where it is.
     pub lane: Lane,
     /// When it came there, if it ever moved.
     pub moved: Option<Moment>,
-    wanted: Lane,
-    wanted_since: Moment,
     known: bool,
 }
-
-/// A wish for another class must last this long; ramps begin at once.
-const LASTING: Duration = Duration::from_secs(2);
 
 /// An endpoint moves at most once in this time.
 const MOVE_APART: Duration = Duration::from_secs(30);
 
 /// At most this part of the endpoints (and at least one) moves in one push: to a class of less
-/// weight, where waiting costs requests; and back, where it costs nothing.
+/// weight, where waiting costs requests; and back, where it costs nothing as long as others differ.
+/// How long a difference must last before it counts is judged before, and not again here: two
+/// seconds more cost a tenth of the tail where four of ten slow down.
 const MOVED_DOWN_MOST: f64 = 0.5;
 const MOVED_UP_MOST: f64 = 0.1;
 
@@ -71,41 +68,33 @@ const MEMBERS_LEAST: usize = 3;
 pub(super) fn settle(parts: &[Part], at: Moment, places: &mut Vec<Place>) -> bool {
     places.resize_with(parts.len(), Place::default);
     let wanted = wanted(parts, places);
-    for (place, lane) in places.iter_mut().zip(&wanted) {
-        if place.wanted != *lane || !place.known {
-            (place.wanted, place.wanted_since) = (*lane, at);
-        }
-    }
     let resting = rests(parts);
     let most = |part: f64| libm::floor(part * parts.len() as f64).max(1.0);
     let (most_down, most_up) = (most(MOVED_DOWN_MOST), most(MOVED_UP_MOST));
     let (mut moves, mut moved) = (0.0, false);
-    for (place, part) in places.iter_mut().zip(parts) {
+    for ((place, part), lane) in places.iter_mut().zip(parts).zip(wanted) {
         // A host that the proxies do not know yet loses nothing by a move.
         let free = !place.known && part.passing;
         place.known = true;
-        if place.wanted == place.lane {
+        if lane == place.lane {
             continue;
         }
         // Out of the low class at once: it may be alone there, and gets a full share.
         let leaves = place.lane == Lane::Low;
         let rested = leaves || place.moved.is_none_or(|moved| at.since(moved) >= MOVE_APART);
-        // Judgement has waited long enough with those that fall far.
-        let falls = place.wanted == Lane::Low;
-        let lasts = leaves || falls || at.since(place.wanted_since) >= LASTING;
-        let budget = if place.wanted > place.lane { most_down } else { most_up };
-        let allowed = rested && lasts && part.ejected_by_proxies <= 0.0 && moves < budget;
-        let allowed = allowed || resting && part.ejected_by_proxies <= 0.0;
-        if free || allowed {
+        let budget = if lane > place.lane { most_down } else { most_up };
+        let due = resting || rested && moves < budget;
+        if free || due && part.ejected_by_proxies <= 0.0 {
             moves += if free { 0.0 } else { 1.0 };
-            (place.lane, moved) = (place.wanted, true);
+            (place.lane, moved) = (lane, true);
             place.moved = (!free).then_some(at).or(place.moved);
         }
     }
     moved
 }
 
-/// Whether nobody is to get more or less than others.
+/// Whether nobody is to get more or less than others. Then all come back together, since classes of
+/// equal weights keep apart what the proxies' own choice of two would even out.
 fn rests(parts: &[Part]) -> bool {
     let rests = |part: &Part| !part.passing && (part.weight - 1.0).abs() < 1e-9;
     parts.iter().all(rests)
