@@ -15,4 +15,5 @@ pub mod topology;
 pub mod goals;
 pub mod views;
 pub mod store;
+pub mod recording;
 pub mod clock;

@@ -58,7 +58,11 @@ pub fn take(folder: &Path) -> Result<Option<File>, StoreError> {
 }
 
 /// Says what was being done to which file when an operation failed.
-fn doing<T>(doing: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
+pub(crate) fn doing<T>(
+    doing: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, StoreError> {
     result.map_err(|cause| StoreError { doing, path: path.to_owned(), cause })
 }
 

@@ -11,6 +11,7 @@ use weir_engine::units::Moment;
 use weir_journal::{Damage, Link, Reader, Record, Writer};
 
 use super::{StoreError, doing, sync_folder};
+use crate::recording;
 
 /// How large the journal may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Journal {
         let mut journal =
             Self { folder: folder.to_owned(), bounds, origin, link: Link::default(), open: None };
         let mut found = Found::default();
-        if let Some(last) = journal.segments()?.pop() {
+        if let Some(last) = recording::segments(folder)?.pop() {
             found = journal.take_up(&last)?;
         }
         Ok((journal, found))
@@ -153,20 +154,8 @@ impl Journal {
         }
     }
 
-    fn segments(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut paths = Vec::new();
-        for entry in doing("list", &self.folder, fs::read_dir(&self.folder))? {
-            let path = doing("list", &self.folder, entry)?.path();
-            if path.extension().is_some_and(|extension| extension == "weir") {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        Ok(paths)
-    }
-
     fn make_room(&self) -> Result<(), StoreError> {
-        let mut paths = self.segments()?;
+        let mut paths = recording::segments(&self.folder)?;
         paths.reverse();
         let mut total = self.bounds.segment;
         for path in paths {
@@ -254,7 +243,7 @@ mod tests {
         let (journal, _) = Journal::open(folder, BOUNDS, origin()).unwrap();
         let mut moments = Vec::new();
         let mut link = None;
-        for path in journal.segments().unwrap() {
+        for path in recording::segments(folder.as_ref()).unwrap() {
             let bytes = fs::read(path).unwrap();
             let (segment, reader) = Reader::open(&bytes).unwrap();
             assert!(link.is_none_or(|link| link == segment.link), "the chain goes on");
@@ -306,7 +295,10 @@ mod tests {
         for at in 0..40 {
             append(&mut journal, at, 200).unwrap();
         }
-        let sizes = journal.segments().unwrap().into_iter().map(|p| fs::metadata(p).unwrap().len());
+        let sizes = recording::segments(folder.as_ref())
+            .unwrap()
+            .into_iter()
+            .map(|p| fs::metadata(p).unwrap().len());
         assert!(sizes.sum::<u64>() <= BOUNDS.total + BOUNDS.segment);
         assert_eq!(all(folder.path()).last(), Some(&39));
     }
