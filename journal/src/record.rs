@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use weir_engine::decision::{Decision, ServiceDecision};
+use weir_engine::decision::{Decision, ServiceDecision, Stance};
 use weir_engine::observation::Observation;
 use weir_engine::units::Moment;
 
@@ -40,6 +40,18 @@ pub struct Step {
     pub decision: [u8; 16],
     /// The decisions of the services for which something changed.
     pub changed: Vec<Arc<ServiceDecision>>,
+}
+
+impl Step {
+    /// A step and what was decided on it: services at rest of which nothing moved are left out,
+    /// since a replay gives them back.
+    pub fn of(observation: Observation, decision: &Decision) -> Self {
+        let acts = |service: &&Arc<ServiceDecision>| {
+            service.moved.value() > 0.0 || service.stance != Stance::Resting
+        };
+        let changed = decision.services.iter().filter(acts).cloned().collect();
+        Self { observation, decision: digest(decision), changed }
+    }
 }
 
 /// The first half of the SHA-256 of a decision's bytes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_engine::decide;
-use weir_engine::decision::ServiceDecision;
+use weir_engine::decision::{Decision, ServiceDecision};
 use weir_engine::goal::{Goal, Goals};
 use weir_engine::model::Model;
 use weir_engine::observation::{Observation, fold};
@@ -37,25 +37,41 @@ impl<M: Model> Governor<M> {
 
     /// One step; what proxies shall use from now on.
     pub fn step(&mut self, tick: Tick) -> Option<Assignment> {
+        let observation = self.observe(tick);
+        self.decide(&observation);
+        self.assignment()
+    }
+
+    /// What a tick shows.
+    pub fn observe(&mut self, tick: Tick) -> Observation {
         let changed = tick.topology.map(|service| Topology { services: vec![service] });
         if let Some(topology) = &changed {
             self.topology = topology.clone();
         }
-        let observation = Observation {
+        Observation {
             at: tick.at,
             topology: changed,
             goals: self.goals.take(),
             traffic: fold(&tick.reports, &self.topology),
             ..Observation::default()
-        };
-        let service = decide(&mut self.state, &observation, &self.model).services.pop()?;
-        let first = service.realisations.first();
-        let assignment = first.map(|made| Assignment {
-            groups: made.groups.clone(),
-            zones: made.zones.clone(),
-            shed: made.shed,
-        });
-        self.last = Some(service);
-        assignment
+        }
+    }
+
+    /// Decides on what was seen.
+    pub fn decide(&mut self, observation: &Observation) -> Decision {
+        let decision = decide(&mut self.state, observation, &self.model);
+        self.last = decision.services.last().cloned();
+        decision
+    }
+
+    /// What proxies shall use by the newest decision.
+    pub fn assignment(&self) -> Option<Assignment> {
+        let made = self.last.as_ref()?.realisations.first()?;
+        Some(Assignment { groups: made.groups.clone(), zones: made.zones.clone(), shed: made.shed })
+    }
+
+    /// All that it remembers.
+    pub fn state(&self) -> &State<M::Memory> {
+        &self.state
     }
 }

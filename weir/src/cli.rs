@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use weir_engine::names::ServiceId;
 use weir_proxy_adapter::bootstrap::{Destination, HostPort, Listener, NotAHostPort};
 use weir_simulator::rivals::Rival;
 
 use crate::config::{Given, Origin, parse_duration};
+
+mod recorded;
+
+use recorded::service;
+pub use recorded::{About, Explain, Format, Journal, Replay, Results, Show, Stretch, Test};
 
 /// Governs a service mesh's traffic by goals.
 #[derive(Debug, Parser)]
@@ -48,6 +52,15 @@ pub enum Command {
     /// Measure the judges on labelled data.
     #[command(subcommand)]
     Evaluate(Evaluate),
+    /// Decide again what a journal recorded: the same, or by another policy.
+    Replay(Replay),
+    /// Check what is expected of decisions on kept journals.
+    Test(Test),
+    /// Say why a decision was taken, what else could have been done, and what came of it.
+    Explain(Explain),
+    /// Look at what was recorded.
+    #[command(subcommand)]
+    Journal(Journal),
     /// Check policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -132,11 +145,7 @@ fn listener(text: &str) -> Result<Listener, String> {
 }
 
 fn routed(text: &str) -> Result<Listener, String> {
-    let service = |name: &str| {
-        let whole = if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
-        ServiceId::try_from(whole).ok().filter(|id| !id.namespace.is_empty())
-    };
-    let parts = text.split_once('=').and_then(|(at, name)| Some((at, service(name)?)));
+    let parts = text.split_once('=').and_then(|(at, name)| Some((at, service(name).ok()?)));
     let (at, service) =
         parts.ok_or_else(|| "it names no service; write 127.0.0.1:8080=demo/shop".to_owned())?;
     let at = at.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
@@ -193,6 +202,9 @@ pub struct Simulate {
     /// Let endpoints declare how many requests they work on at once, whatever a scenario says.
     #[arg(long)]
     pub declare_workers: bool,
+    /// Also record what Weir saw and decided under the first seed, as a journal in DIR/SCENARIO.
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
     /// How to print the result.
     #[arg(short, long, value_enum, default_value_t = Report::Table)]
     pub output: Report,

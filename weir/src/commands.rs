@@ -5,9 +5,13 @@ pub mod config;
 pub mod demo;
 pub mod envoy;
 pub mod evaluate;
+pub mod explain;
+pub mod journal;
 pub mod policy;
+pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod test;
 
 /// All went well.
 pub const OK: u8 = 0;

@@ -16,4 +16,8 @@ pub mod goals;
 pub mod views;
 pub mod store;
 pub mod recording;
+pub mod replay;
+pub mod expectations;
+mod cores;
+pub mod times;
 pub mod clock;

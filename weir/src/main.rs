@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
-use weir::commands::{self, arena, config, demo, envoy, evaluate, policy, run, simulate};
+use weir::commands::{
+    self, arena, config, demo, envoy, evaluate, explain, journal, policy, replay, run, simulate,
+    test,
+};
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
 
@@ -28,6 +31,10 @@ fn main() -> ExitCode {
         Command::Simulate(asked) => simulate::run(asked, colour),
         Command::Arena(asked) => arena::run(asked, colour),
         Command::Evaluate(asked) => evaluate::run(asked, colour),
+        Command::Replay(asked) => replay::run(asked, colour),
+        Command::Test(asked) => test::run(asked, colour),
+        Command::Explain(asked) => explain::run(asked),
+        Command::Journal(asked) => journal::run(asked),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {

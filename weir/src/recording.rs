@@ -6,9 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use weir_engine::units::Moment;
 use weir_journal::{Damage, Link, Reader, Record, Segment};
 
 use crate::store::{StoreError, doing};
+
+pub(crate) mod simulated;
 
 /// Why a journal cannot be read, and where.
 #[derive(Debug, Error)]
@@ -51,6 +54,17 @@ impl Recording {
         if segments.is_empty() { Err(absent()) } else { Ok(Self { segments }) }
     }
 
+    /// When it begins.
+    pub fn begins(&self) -> Result<Moment, ReadError> {
+        let Some(path) = self.segments.first() else { return Ok(Moment::default()) };
+        let pages = Pages::read(path)?;
+        match pages.records()?.next().transpose()? {
+            Some(Record::Opened { at, .. } | Record::Closed { at }) => Ok(at),
+            Some(Record::Step(step)) => Ok(step.observation.at),
+            None => Err(ReadError::Absent(path.clone())),
+        }
+    }
+
     /// The segments' files, the oldest first.
     pub fn segments(&self) -> &[PathBuf] {
         &self.segments
@@ -68,6 +82,15 @@ pub fn segments(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Bytes as people compare them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
 }
 
 /// One segment in memory.

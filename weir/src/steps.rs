@@ -12,7 +12,7 @@ use weir_collectors::access_log;
 use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
-use weir_engine::decision::{Decision, Realisation, Stance};
+use weir_engine::decision::{Decision, Realisation};
 use weir_engine::goal::{Goals, Indicator, Mode};
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Fitted, Indicated, LogVolume, Observation, Report, fold};
@@ -20,7 +20,7 @@ use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
-use weir_journal::{Record, Step, digest};
+use weir_journal::{Record, Step};
 use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
@@ -362,14 +362,7 @@ impl Steps {
         decision: &Decision,
     ) -> Result<(), StoreError> {
         let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
-        let acted = |stance: &Stance| !matches!(stance, Stance::Resting);
-        let changed = decision
-            .services
-            .iter()
-            .filter(|service| service.moved.value() > 0.0 || acted(&service.stance))
-            .cloned()
-            .collect();
-        let step = Step { observation: observation.clone(), decision: digest(decision), changed };
+        let step = Step::of(observation.clone(), decision);
         journal.append(&Record::Step(Box::new(step)))?;
         if at.since(self.synced) >= SYNC_EVERY {
             journal.sync()?;

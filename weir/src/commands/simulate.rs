@@ -1,9 +1,7 @@
 //! `weir simulate`: scenarios, played by Weir and by its rivals, side by side.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use weir_engine::decision::ServiceDecision;
 use weir_engine::goal::Goal;
 use weir_models::reference::Reference;
@@ -17,6 +15,8 @@ use weir_simulator::world::{self, Assignment, Tick};
 
 use super::{BAD_INPUT, OK};
 use crate::cli::{Report, Simulate};
+use crate::cores;
+use crate::recording::simulated;
 use crate::scenarios::{Plan, Row, Runs, read};
 
 mod page;
@@ -36,6 +36,12 @@ pub fn run(asked: &Simulate, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     let rivals = if asked.rivals.is_empty() { Rival::ALL.to_vec() } else { asked.rivals.clone() };
+    if let Some(folder) = &asked.journal {
+        for plan in &plans {
+            let scenario = plan.scenario(asked.seed_base, asked.proxies.into());
+            simulated::record(&scenario, &policy.goal, &folder.join(&plan.name))?;
+        }
+    }
     let rows = play(asked, &plans, &rivals, &policy.goal);
     match asked.output {
         Report::Table => table::print(&rows)?,
@@ -55,7 +61,7 @@ fn play(asked: &Simulate, plans: &[Plan], rivals: &[Rival], goal: &Goal) -> Vec<
         plans.iter().flat_map(|plan| rivals.iter().map(move |rival| (plan, *rival))).collect();
     let scores: Vec<Mutex<Score>> = pairs.iter().map(|_| Mutex::default()).collect();
     let seeds = usize::from(asked.seeds);
-    on_all_cores(pairs.len() * seeds, |job| {
+    cores::on_all(pairs.len() * seeds, "runs", |job| {
         let (plan, rival) = pairs[job / seeds];
         let seed = asked.seed_base + (job % seeds) as u64;
         let score = one(plan, rival, (seed, asked.proxies), goal);
@@ -69,34 +75,9 @@ fn play(asked: &Simulate, plans: &[Plan], rivals: &[Rival], goal: &Goal) -> Vec<
 
 /// Plays every scenario once more with Weir and without, under the first seed, and listens.
 fn stories(asked: &Simulate, plans: &[Plan], goal: &Goal) -> Vec<Story> {
-    let told: Vec<Mutex<Option<Story>>> = plans.iter().map(|_| Mutex::default()).collect();
-    on_all_cores(plans.len(), |job| {
-        let story = story::tell(&plans[job], (asked.seed_base, asked.proxies), goal);
-        *told[job].lock().expect("no holder panics") = Some(story);
-    });
-    let told = told.into_iter().map(|story| story.into_inner().expect("no holder panics"));
-    told.map(|story| story.expect("every job was done")).collect()
-}
-
-fn on_all_cores(jobs: usize, work: impl Fn(usize) + Sync) {
-    let bar = bar(jobs);
-    let next = AtomicUsize::new(0);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let job = next.fetch_add(1, Ordering::Relaxed);
-                    if job >= jobs {
-                        break;
-                    }
-                    work(job);
-                    bar.inc(1);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
+    cores::on_all(plans.len(), "stories", |job| {
+        story::tell(&plans[job], (asked.seed_base, asked.proxies), goal)
+    })
 }
 
 /// Weir's loops, one for each tier that a scenario may have.
@@ -133,10 +114,4 @@ pub(super) fn play_one(scenario: &Scenario, rival: Rival, goal: &Goal) -> Score 
         return world::run(scenario, rival, |tick| splits.get_mut(tick.tier)?.step(tick));
     }
     world::run(scenario, rival, |_| None)
-}
-
-fn bar(jobs: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} left")
-        .expect("the template is fixed");
-    ProgressBar::new(jobs as u64).with_style(style)
 }

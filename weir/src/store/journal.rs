@@ -240,10 +240,10 @@ mod tests {
     }
 
     fn all(folder: &Path) -> Vec<u64> {
-        let (journal, _) = Journal::open(folder, BOUNDS, origin()).unwrap();
+        let (_journal, _) = Journal::open(folder, BOUNDS, origin()).unwrap();
         let mut moments = Vec::new();
         let mut link = None;
-        for path in recording::segments(folder.as_ref()).unwrap() {
+        for path in recording::segments(folder).unwrap() {
             let bytes = fs::read(path).unwrap();
             let (segment, reader) = Reader::open(&bytes).unwrap();
             assert!(link.is_none_or(|link| link == segment.link), "the chain goes on");
