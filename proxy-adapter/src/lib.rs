@@ -11,6 +11,7 @@ pub mod resource;
 pub mod native;
 pub mod translate;
 pub mod validate;
+pub mod readable;
 pub mod bootstrap;
 // Serving, in the order a snapshot passes through.
 pub mod shrink;

@@ -8,6 +8,7 @@ mod config;
 mod disk;
 mod evaluate;
 mod policy;
+mod recorded;
 mod simulate;
 mod start;
 mod stop;

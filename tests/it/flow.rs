@@ -9,3 +9,4 @@ mod refusal;
 mod restart;
 mod rollout;
 mod silence;
+mod warning;

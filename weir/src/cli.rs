@@ -13,7 +13,7 @@ use crate::config::{Given, Origin, parse_duration};
 mod recorded;
 
 use recorded::service;
-pub use recorded::{About, Explain, Format, Journal, Replay, Results, Show, Stretch, Test};
+pub use recorded::{About, Diff, Explain, Format, Journal, Replay, Results, Show, Stretch, Test};
 
 /// Governs a service mesh's traffic by goals.
 #[derive(Debug, Parser)]
@@ -58,6 +58,8 @@ pub enum Command {
     Test(Test),
     /// Say why a decision was taken, what else could have been done, and what came of it.
     Explain(Explain),
+    /// Show what enforcing would change now.
+    Diff(Diff),
     /// Look at what was recorded.
     #[command(subcommand)]
     Journal(Journal),

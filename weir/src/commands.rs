@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod envoy;
 pub mod evaluate;
 pub mod explain;

@@ -13,7 +13,7 @@ use weir_engine::units::Moment;
 use weir_policies::problem::{Code, Problem};
 
 use crate::recording::Recording;
-use crate::replay::compare::beside;
+use crate::replay::compare::{beside, merged};
 use crate::replay::{Part, ReplayError, Turn, segment};
 use crate::times::When;
 
@@ -114,7 +114,7 @@ impl Test {
             }
         };
         let parts: Result<Vec<Part>, ReplayError> = if let Some(goals) = &self.goals {
-            beside(&recording, goals, |_, other| see(other))
+            beside(&recording, |recorded| merged(recorded, goals), |_, other| see(other))
         } else {
             let mut eye = |turn: Turn<'_>| see(turn.decision);
             recording.segments().iter().map(|path| segment(path, &mut eye)).collect()

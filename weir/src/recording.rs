@@ -65,6 +65,12 @@ impl Recording {
         }
     }
 
+    /// Its last segment alone.
+    #[must_use]
+    pub fn last(&self) -> Self {
+        Self { segments: self.segments.last().cloned().into_iter().collect() }
+    }
+
     /// The segments' files, the oldest first.
     pub fn segments(&self) -> &[PathBuf] {
         &self.segments

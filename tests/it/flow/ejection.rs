@@ -1,9 +1,13 @@
 //! Failing endpoints: taken out, said why, written down; and not where all fail alike.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use serde_json::Value;
 use weir_testbed::backends::Behaviour;
 use weir_tests::journal;
-use weir_tests::world::{Plan, World};
+use weir_tests::weir::run;
+use weir_tests::world::{Plan, World, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_endpoint_is_taken_out_and_the_others_take_its_requests() {
@@ -46,6 +50,38 @@ async fn a_failing_endpoint_is_taken_out_and_the_others_take_its_requests() {
     let out: Vec<String> =
         changed.filter(|one| one.is_ejected()).map(|one| one.address.to_string()).collect();
     assert_eq!(out, [failing.to_string()], "the decision stands in the journal");
+    told_by_the_journal(&world.data(), failing, number);
+}
+
+/// What a user finds out of the journal that Weir left: that it replays, why the decision was taken
+/// and what came of it, and that a test of it holds.
+fn told_by_the_journal(data: &Path, failing: SocketAddr, number: u64) {
+    let tell = |arguments: &[&str]| {
+        let ended = run(arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    let data = data.to_str().unwrap();
+    assert!(tell(&["replay", data]).contains("every decision is the same, byte for byte"));
+    assert!(tell(&["journal", "verify", data]).contains("checksums and chain hold"));
+    let shown = tell(&["journal", "show", data, "--service", "demo/shop"]);
+    assert!(shown.contains(&format!("decision {number} ")), "{shown}");
+    let about = format!("demo/shop/{failing}");
+    let why = tell(&["explain", &number.to_string(), "--journal", data]);
+    assert!(
+        why.contains(&about.replace("shop/", "shop ")) && why.contains("wished     out:"),
+        "{why}"
+    );
+    let last = tell(&["explain", &about, "--journal", data]);
+    assert!(last.contains("came       not known: the journal ends before"), "{last}");
+    let expected = format!(
+        "journal: {data}\nexpect: [{{ ejects: '{failing}' }}, {{ ejectedMost: 1 }}, \
+         {{ neverEjects: any, until: +1s }}]\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "test.yaml", &expected);
+    let held = tell(&["test", folder.path().to_str().unwrap()]);
+    assert!(held.contains("4 expectations held, 0 failed"), "{held}");
 }
 
 /// The decision that took an endpoint out.
@@ -79,5 +115,32 @@ async fn where_all_fail_alike_nobody_is_taken_out() {
     assert_eq!(shop["service"]["endpoints"]["ejected"], 0, "{shop:#}");
     let taken = world.taking(&traffic, 500).await;
     assert!(taken.iter().all(|taken| *taken > 50), "all still take part: {taken:?}");
+    traffic.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_observed_is_shown_as_what_enforcing_would_change() {
+    let Some(world) = World::start(Plan { mode: "Observe", ..Plan::USUAL }).await else { return };
+    let traffic = world.load();
+    world.judging().await;
+    let failing = world.fail(2);
+    world.until_state(failing, "ejected").await;
+    let taken = world.taking(&traffic, 500).await;
+    assert!(taken.iter().all(|taken| *taken > 50), "it is only observed: {taken:?}");
+    // The journal is written on meanwhile.
+    let data = world.data().display().to_string();
+    let ended = run(["diff", &data, "--objects", "-o", "json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let service = &shown["services"][0];
+    let moved = service["moved"].as_f64().unwrap();
+    assert!((moved - 0.2).abs() < 1e-6, "one of five: {service:#}");
+    let unhealthy = |objects: &Value| objects.to_string().matches("UNHEALTHY").count();
+    assert_eq!(unhealthy(&service["objects"]["now"]), 0);
+    assert_eq!(unhealthy(&service["objects"]["enforced"]), 1);
+    let told = run(["diff", &data, "--service", "demo/shop"]).stdout;
+    assert!(told.contains("enforcing would move 20.0 % of its traffic now"), "{told}");
+    let other = run(["diff", &data, "--service", "demo/cart"]);
+    assert_eq!(other.code, Some(65), "{}", other.stdout);
     traffic.stop().await;
 }

@@ -89,6 +89,23 @@ pub struct Replay {
     pub output: Output,
 }
 
+/// A difference's options.
+#[derive(Args, Clone, Debug)]
+pub struct Diff {
+    /// A data folder, a folder of segments or a segment's file: its end is what is now.
+    #[arg(env = "WEIR_DATA_DIR", value_name = "DIR")]
+    pub journal: PathBuf,
+    /// Only this service.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service)]
+    pub service: Option<ServiceId>,
+    /// Also print what proxies have, and what they would get, as Envoy's objects.
+    #[arg(long)]
+    pub objects: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
 /// An explanation's options.
 #[derive(Args, Clone, Debug)]
 pub struct Explain {

@@ -76,23 +76,24 @@ pub fn compare(
     goals: &Goals,
 ) -> Result<BTreeMap<ServiceId, Comparison>, ReplayError> {
     let mut ledger = Ledger::default();
-    beside(recording, goals, |turn, other| ledger.enter(turn, other))?;
+    beside(recording, |recorded| merged(recorded, goals), |turn, other| ledger.enter(turn, other))?;
     Ok(ledger.services)
 }
 
-/// As [`compare`]; `both` sees each step and what the other goals come to.
+/// Decides a journal again by its own goals and by what `change` makes of them; `both` sees each step
+/// and what the changed goals come to.
 pub fn beside(
     recording: &Recording,
-    goals: &Goals,
+    change: impl Fn(&Goals) -> Goals,
     both: impl FnMut(Turn<'_>, &Decision),
 ) -> Result<Vec<Part>, ReplayError> {
-    let mut beside = Beside { goals, state: State::default(), begins: true, ended: None, both };
+    let mut beside = Beside { change, state: State::default(), begins: true, ended: None, both };
     recording.segments().iter().map(|path| segment(path, &mut beside)).collect()
 }
 
 /// The other goals' own course, beside the recorded one.
-struct Beside<'a, F> {
-    goals: &'a Goals,
+struct Beside<C, F> {
+    change: C,
     state: State<Memory>,
     /// The goals change with the next step.
     begins: bool,
@@ -101,13 +102,13 @@ struct Beside<'a, F> {
     both: F,
 }
 
-impl<F> Beside<'_, F> {
+impl<C: Fn(&Goals) -> Goals, F> Beside<C, F> {
     fn decide(&mut self, turn: Turn<'_>) -> Decision {
         let mut observation = Cow::Borrowed(&turn.step.observation);
         let recorded = turn.step.observation.goals.as_ref();
         if self.begins || recorded.is_some() {
-            let merged = merged(recorded.unwrap_or(&turn.state.goals), self.goals);
-            observation.to_mut().goals = Some(merged);
+            let changed = (self.change)(recorded.unwrap_or(&turn.state.goals));
+            observation.to_mut().goals = Some(changed);
         }
         self.begins = false;
         let decision = weir_engine::decide(&mut self.state, &observation, &Reference);
@@ -119,7 +120,7 @@ impl<F> Beside<'_, F> {
     }
 }
 
-impl<F: FnMut(Turn<'_>, &Decision)> Eye for Beside<'_, F> {
+impl<C: Fn(&Goals) -> Goals, F: FnMut(Turn<'_>, &Decision)> Eye for Beside<C, F> {
     fn begin(&mut self, opening: &Opening) {
         // Where the recording goes on, so does the other course; after a restart it begins anew.
         if self.ended.as_ref() != Some(&opening.state) {
