@@ -133,7 +133,7 @@ expect:
     write(Path::new(&journal), "test.yaml", "expect: [{ ejectedMost: 1 }]");
     assert_eq!(json(&["test", &tests, "-o", "json"])["tests"][0]["expectations"][1]["held"], true);
     write(Path::new(&journal), "test.yaml", "expect: [{ ejectedMost: many }]");
-    refused(&run(["test", &tests]), BAD_INPUT, &["test.yaml:1:26"]);
+    refused(&run(["test", &tests]), BAD_INPUT, &["test.yaml:1:25"]);
 }
 
 #[test]
