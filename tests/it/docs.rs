@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use weir::expectations::{FILE, Test};
 use weir_dashboard::board::Board;
 use weir_engine::units::Moment;
 use weir_policies::check::{Document, check};
@@ -48,7 +49,7 @@ fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
 }
 
 /// What is wrong with a block, read as what its first key says that it is: a policy, a list of
-/// endpoints, or else `weir.yaml`. YAML for other programs is fenced as text.
+/// endpoints, a test of a journal, or else `weir.yaml`. YAML for other programs is fenced as text.
 fn wrong(block: &str) -> Option<String> {
     let said = |problems: Vec<Problem>| render(&problems, Colour::Never);
     if block.starts_with("apiVersion:") {
@@ -57,6 +58,12 @@ fn wrong(block: &str) -> Option<String> {
     if block.starts_with("endpoints:") {
         let read = weir_collectors::endpoints::document::parse(block.as_bytes());
         return read.err().map(|error| error.to_string());
+    }
+    if block.contains("\nexpect:") {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        std::fs::write(&file, block).unwrap();
+        return Test::find(&file).err().map(said);
     }
     let given = weir::config::Given::default();
     weir::config::from_bytes(Path::new("block"), block.as_bytes(), given).err().map(said)
@@ -80,7 +87,7 @@ fn a_wrong_example_is_noticed() {
     let text = "```yaml\nservices:\n  - nam: shop\n```\n```text\nnam: shop\n```\n";
     let [(1, block)] = &blocks(text, "yaml")[..] else { panic!("one block, after line 1") };
     assert!(wrong(block).unwrap().contains("nam"));
-    for other in ["apiVersion: v9\n", "endpoints: [here]\n"] {
+    for other in ["apiVersion: v9\n", "endpoints: [here]\n", "journal: .\nexpect: [{}]\n"] {
         assert!(wrong(other).is_some(), "{other}");
     }
 }
