@@ -14,7 +14,7 @@ use reqwest::{Certificate, Client, Response, Url};
 /// Longest wait for a connection: a host that needs longer is not in the same data centre.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for a whole answer: older answers than this are hardly evidence.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to present oneself to a server.
 #[derive(Clone, Default)]
@@ -157,6 +157,11 @@ pub fn reason(error: &reqwest::Error) -> &'static str {
 
 /// Builds the client: TLS by rustls with ring, and the bounds above.
 pub fn client(options: &Options) -> Result<Client, BuildError> {
+    patient(options, TOTAL_TIMEOUT)
+}
+
+/// As [`client`], with another bound on the time that a whole answer may take.
+pub fn patient(options: &Options, patience: Duration) -> Result<Client, BuildError> {
     // The process may have installed it before; then nothing is left to do.
     if rustls::crypto::CryptoProvider::get_default().is_none()
         && rustls::crypto::ring::default_provider().install_default().is_err()
@@ -165,7 +170,7 @@ pub fn client(options: &Options) -> Result<Client, BuildError> {
     }
     let mut builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
+        .timeout(patience)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))

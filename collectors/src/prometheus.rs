@@ -20,6 +20,8 @@ use crate::status::{Publisher, one_line};
 use crate::{Intake, Now};
 
 mod answer;
+pub mod history;
+pub mod mesh;
 pub mod objectives;
 pub mod query;
 pub mod recipe;
@@ -178,10 +180,19 @@ struct Received {
 impl Client {
     /// A client of the server at this address.
     pub fn new(url: &str, options: &http::Options) -> Result<Self, http::BuildError> {
+        Self::within(url, options, http::TOTAL_TIMEOUT)
+    }
+
+    /// As [`Self::new`], for answers that may take so long.
+    fn within(
+        url: &str,
+        options: &http::Options,
+        patience: Duration,
+    ) -> Result<Self, http::BuildError> {
         let target = http::target(url)?;
         let not_a_url = |_| http::BuildError::NotAUrl { url: http::shown(&target) };
         let base = target.as_str().trim_end_matches('/');
-        let inner = prometheus_http_query::Client::from(http::client(options)?, base);
+        let inner = prometheus_http_query::Client::from(http::patient(options, patience)?, base);
         Ok(Self { inner: inner.map_err(not_a_url)? })
     }
 
@@ -204,14 +215,19 @@ impl Client {
         let response = response.map_err(|error| transport(&error))?;
         let ours = now();
         let theirs = server_time(&response, ours)?;
-        let refused = !response.status().is_success();
-        if refused && http::content_type(&response) == "application/json" {
-            return Err(refusal(response).await);
-        }
-        let body = Body::of(response, BODY_MAX, &["application/json"], "a Prometheus answer")?;
-        let answer = answer::decode(&body.all().await?)?;
+        let answer = answer::decode(&read(response, BODY_MAX).await?)?;
         Ok(Received { answer, ours, theirs })
     }
+}
+
+/// The body of an answer, or why there is none.
+async fn read(response: reqwest::Response, limit: usize) -> Result<Vec<u8>, Error> {
+    let refused = !response.status().is_success();
+    if refused && http::content_type(&response) == "application/json" {
+        return Err(refusal(response).await);
+    }
+    let body = Body::of(response, limit, &["application/json"], "a Prometheus answer")?;
+    Ok(body.all().await?)
 }
 
 /// The library lends its cause only, and that one's words begin with the whole query; what lies

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::exposition;
 
@@ -67,17 +68,7 @@ pub enum AnswerError {
 
 /// Decodes an answer's body.
 pub(super) fn decode(body: &[u8]) -> Result<Answer, AnswerError> {
-    let envelope: Envelope = serde_json::from_slice(body).map_err(AnswerError::Malformed)?;
-    if envelope.status != "success" {
-        return Err(AnswerError::Refused {
-            kind: envelope.error_type.unwrap_or_else(|| envelope.status.clone()),
-            text: envelope.error.unwrap_or_default(),
-        });
-    }
-    if let Some(text) = envelope.warnings.into_iter().next() {
-        return Err(AnswerError::Partial { text });
-    }
-    let answer = match envelope.data.ok_or(AnswerError::NoData)? {
+    let answer = match decode_as::<Data>(body)? {
         Data::Matrix(series) => Answer::Raw(series.into_iter().map(Series::from).collect()),
         Data::Vector(series) => Answer::Computed(series.into_iter().map(Series::from).collect()),
         Data::Scalar(point) => {
@@ -89,10 +80,25 @@ pub(super) fn decode(body: &[u8]) -> Result<Answer, AnswerError> {
     if series.len() > SERIES_MAX { Err(AnswerError::TooMany) } else { Ok(answer) }
 }
 
+/// Decodes an answer's body whose data is of another form.
+pub(super) fn decode_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, AnswerError> {
+    let envelope: Envelope<T> = serde_json::from_slice(body).map_err(AnswerError::Malformed)?;
+    if envelope.status != "success" {
+        return Err(AnswerError::Refused {
+            kind: envelope.error_type.unwrap_or_else(|| envelope.status.clone()),
+            text: envelope.error.unwrap_or_default(),
+        });
+    }
+    if let Some(text) = envelope.warnings.into_iter().next() {
+        return Err(AnswerError::Partial { text });
+    }
+    envelope.data.ok_or(AnswerError::NoData)
+}
+
 #[derive(Deserialize)]
-struct Envelope {
+struct Envelope<T> {
     status: String,
-    data: Option<Data>,
+    data: Option<T>,
     #[serde(rename = "errorType")]
     error_type: Option<String>,
     error: Option<String>,

@@ -43,6 +43,8 @@ pub enum Naming {
         /// The port under which proxies know the endpoint.
         port: u16,
     },
+    /// The values of two labels, `first/second`.
+    Pair(&'static str, &'static str),
 }
 
 impl Naming {
@@ -54,6 +56,10 @@ impl Naming {
             Self::HostOf { label, port } => {
                 let (host, _) = labels.get(label)?.rsplit_once(':')?;
                 Some(format!("{host}:{port}"))
+            }
+            Self::Pair(first, second) => {
+                let of = |label: &str| labels.get(label).filter(|value| !value.is_empty());
+                Some(format!("{}/{}", of(first)?, of(second)?))
             }
         }
     }
@@ -110,7 +116,7 @@ pub enum What {
     LatencySum(f64),
 }
 
-fn rule(metric: &str, when: When, what: What) -> Rule {
+pub(super) fn rule(metric: &str, when: When, what: What) -> Rule {
     Rule { metric: Some(metric.to_owned()), when, what }
 }
 
@@ -215,24 +221,28 @@ pub fn istio(service: &Istio) -> Result<Vec<Recipe>, QueryError> {
         r#"destination_service_name="{{name}}"}"#
     );
     let values = Values::from([("namespace", &*service.namespace), ("name", &*service.name)]);
-    let requests = "istio_requests_total";
-    let flags = "response_flags";
-    let latency = "istio_request_duration_milliseconds";
     Ok(vec![Recipe {
         name: format!("istio {}/{}", service.namespace, service.name),
         query: Query::render(query, &values)?,
-        rules: vec![
-            rule(requests, When::Always, What::Requests),
-            rule(requests, When::StartsWith("response_code", "5"), What::Errors),
-            rule(requests, When::HasWord(flags, &["UT", "SI"]), What::Timeouts),
-            rule(requests, When::HasWord(flags, &["UF", "UH", "UO"]), What::LocalFailures),
-            rule(&format!("{latency}_bucket"), When::Always, What::LatencyWithin(1.0)),
-            rule(&format!("{latency}_sum"), When::Always, What::LatencySum(1.0)),
-        ],
+        rules: istio_rules(),
         reporter: service.endpoint.clone(),
         cluster: Naming::Fixed(service.cluster.as_str().to_owned()),
         endpoint: Some(service.endpoint.clone()),
     }])
+}
+
+pub(super) fn istio_rules() -> Vec<Rule> {
+    let requests = "istio_requests_total";
+    let flags = "response_flags";
+    let latency = "istio_request_duration_milliseconds";
+    vec![
+        rule(requests, When::Always, What::Requests),
+        rule(requests, When::StartsWith("response_code", "5"), What::Errors),
+        rule(requests, When::HasWord(flags, &["UT", "SI"]), What::Timeouts),
+        rule(requests, When::HasWord(flags, &["UF", "UH", "UO"]), What::LocalFailures),
+        rule(&format!("{latency}_bucket"), When::Always, What::LatencyWithin(1.0)),
+        rule(&format!("{latency}_sum"), When::Always, What::LatencySum(1.0)),
+    ]
 }
 
 impl Recipe {

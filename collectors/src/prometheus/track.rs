@@ -65,6 +65,41 @@ enum Measure {
     LatencySum,
 }
 
+/// A series and what it is about, worked out once however many of its points are taken in.
+#[derive(Debug)]
+pub(super) struct Line {
+    name: String,
+    target: String,
+    /// None: the series does not say what it is about.
+    subject: Option<Subject>,
+    labels: Labels,
+    raw: bool,
+    /// In ascending order of time.
+    pub(super) points: Vec<Point>,
+}
+
+impl Line {
+    /// An answer's series in the order of their names.
+    pub(super) fn all(recipe: &Recipe, answer: Answer) -> Vec<Self> {
+        let (series, raw) = match answer {
+            Answer::Raw(series) => (series, true),
+            Answer::Computed(series) => (series, false),
+        };
+        let line = |(name, Series { labels, points }): (String, Series)| Self {
+            target: target_of(&labels),
+            subject: subject_of(recipe, &labels),
+            name,
+            labels,
+            raw,
+            points,
+        };
+        once_each(series).into_iter().map(line).collect()
+    }
+}
+
+/// A line and those of its points that are taken in together.
+pub(super) type Shown<'a> = (&'a Line, &'a [Point]);
+
 /// One series as an answer shows it.
 struct Seen<'a> {
     points: &'a [Point],
@@ -92,30 +127,35 @@ impl Tracks {
         answer: Answer,
         clocks: Clocks,
     ) -> Vec<Report> {
-        let (series, raw) = match answer {
-            Answer::Raw(series) => (series, true),
-            Answer::Computed(series) => (series, false),
-        };
-        let all = once_each(series);
-        let newest = newest_by_target(&all);
-        let mut subjects: BTreeMap<Subject, Grown> = BTreeMap::new();
-        let mut next = HashMap::new();
-        for (name, series) in all {
-            let Some(subject) = subject_of(recipe, &series.labels) else { continue };
-            let target = target_of(&series.labels);
-            let points = usable(&series.points);
+        let lines = Line::all(recipe, answer);
+        let shown: Vec<Shown<'_>> = lines.iter().map(|line| (line, &line.points[..])).collect();
+        self.take(recipe, &shown, clocks)
+    }
+
+    /// As [`Self::absorb`], of points that were picked from an answer.
+    pub(super) fn take(
+        &mut self,
+        recipe: &Recipe,
+        shown: &[Shown<'_>],
+        clocks: Clocks,
+    ) -> Vec<Report> {
+        let newest = newest_by_target(shown);
+        let mut subjects: BTreeMap<&Subject, Grown> = BTreeMap::new();
+        let mut next = Vec::new();
+        for &(line, points) in shown {
+            let Some(subject) = &line.subject else { continue };
+            let target = line.target.as_str();
+            let points = usable(points);
             let seen = Seen {
                 points,
                 // A series that ended while its target is read on is gone, which is no doubt.
-                ended: points.last().is_some_and(|last| newest.get(&target) > Some(&last.at)),
-                raw,
-                born: self.targets.get(&target).copied().filter(|_| raw),
+                ended: points.last().is_some_and(|last| newest.get(target) > Some(&last.at)),
+                raw: line.raw,
+                born: self.targets.get(target).copied().filter(|_| line.raw),
             };
-            let change = self.change(&name, &seen, clocks);
-            subjects.entry(subject).or_default().add(recipe, &series.labels, &change);
-            if let Some(&last) = points.last() {
-                next.insert(name, last);
-            }
+            let change = self.change(&line.name, &seen, clocks);
+            subjects.entry(subject).or_default().add(recipe, &line.labels, &change);
+            next.extend(points.last().map(|&last| (line.name.as_str(), last)));
         }
         self.remember(next, newest, clocks);
         reports(subjects, clocks)
@@ -124,15 +164,19 @@ impl Tracks {
     /// What was missing this time is remembered as long as a gap may last.
     fn remember(
         &mut self,
-        series: HashMap<String, Point>,
-        targets: HashMap<String, i64>,
+        series: Vec<(&str, Point)>,
+        targets: HashMap<&str, i64>,
         clocks: Clocks,
     ) {
         let since = clocks.theirs.saturating_sub(millis(clocks.gap_max));
         self.series.retain(|_, last| last.at >= since);
         self.targets.retain(|_, at| *at >= since);
-        self.series.extend(series);
-        self.targets.extend(targets);
+        for (name, last) in series {
+            put(&mut self.series, name, last);
+        }
+        for (target, at) in targets {
+            put(&mut self.targets, target, at);
+        }
     }
 
     fn change(&self, name: &str, seen: &Seen<'_>, clocks: Clocks) -> Change {
@@ -205,15 +249,24 @@ fn usable(points: &[Point]) -> &[Point] {
 }
 
 /// When each target was last read.
-fn newest_by_target(all: &BTreeMap<String, Series>) -> HashMap<String, i64> {
+fn newest_by_target<'a>(shown: &[Shown<'a>]) -> HashMap<&'a str, i64> {
     let mut newest = HashMap::new();
-    for series in all.values() {
-        if let Some(last) = series.points.last() {
-            let at = newest.entry(target_of(&series.labels)).or_insert(last.at);
+    for (line, points) in shown {
+        if let Some(last) = points.last() {
+            let at = newest.entry(line.target.as_str()).or_insert(last.at);
             *at = last.at.max(*at);
         }
     }
     newest
+}
+
+/// Inserts; copies the name only of what is new.
+fn put<T>(into: &mut HashMap<String, T>, name: &str, value: T) {
+    if let Some(known) = into.get_mut(name) {
+        *known = value;
+    } else {
+        into.insert(name.to_owned(), value);
+    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -305,7 +358,7 @@ impl Grown {
     }
 }
 
-fn reports(subjects: BTreeMap<Subject, Grown>, clocks: Clocks) -> Vec<Report> {
+fn reports(subjects: BTreeMap<&Subject, Grown>, clocks: Clocks) -> Vec<Report> {
     let mut reports: Vec<Report> = Vec::new();
     for (subject, grown) in subjects {
         let Ok(window) = u64::try_from(grown.window) else { continue };
@@ -317,8 +370,8 @@ fn reports(subjects: BTreeMap<Subject, Grown>, clocks: Clocks) -> Vec<Report> {
             continue;
         }
         let mut report = Report {
-            reporter: Node::from(subject.reporter),
-            cluster: ClusterName::from(subject.cluster),
+            reporter: Node::from(subject.reporter.as_str()),
+            cluster: ClusterName::from(subject.cluster.as_str()),
             zone: "".into(),
             source: Source::Prometheus,
             at,
