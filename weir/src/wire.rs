@@ -17,9 +17,8 @@ use weir_collectors::status::Status;
 use weir_collectors::{INTAKE_CAPACITY, Intake, access_log, load_reports};
 use weir_dashboard::board::Board;
 use weir_dashboard::web::{self, Hosts, Web};
-use weir_engine::model::Model;
 use weir_engine::state::State;
-use weir_models::reference::{Memory, Reference};
+use weir_models::reference::Memory;
 use weir_proxy_adapter::native::{ClusterSettings, Native};
 use weir_proxy_adapter::server::{self, Connections, Server};
 
@@ -140,12 +139,9 @@ pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running>
     for file in &passed_over {
         tracing::error!(path = %file.path.display(), why = file.why, "a saved state is passed over");
     }
-    let origin = Origin {
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        model: Reference.version().to_owned(),
-    };
     let bounds = Bounds::of_total(config.journal_max);
-    let (journal, found) = Journal::open(&config.data_dir.join("journal"), bounds, origin)?;
+    let (journal, found) =
+        Journal::open(&config.data_dir.join("journal"), bounds, Origin::here())?;
     if let Some(cut) = &found.cut {
         tracing::warn!(cut, "the journal's tail was damaged");
     }

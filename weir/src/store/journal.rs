@@ -41,6 +41,14 @@ pub struct Origin {
     pub model: String,
 }
 
+impl Origin {
+    /// This build with its model.
+    pub fn here() -> Self {
+        let model = weir_engine::model::Model::version(&weir_models::reference::Reference);
+        Self { build: crate::replay::BUILD.to_owned(), model: model.to_owned() }
+    }
+}
+
 /// The journal's writing end.
 #[derive(Debug)]
 pub struct Journal {
