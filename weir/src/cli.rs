@@ -63,6 +63,8 @@ pub enum Command {
     /// Look at what was recorded.
     #[command(subcommand)]
     Journal(Journal),
+    /// Make a journal of what a Prometheus remembers, to try Weir on.
+    Record(Record),
     /// Check policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -396,6 +398,64 @@ pub enum ConfigCommand {
         #[arg(long)]
         origin: bool,
     },
+}
+
+/// A recording's options.
+#[derive(Args, Clone, Debug)]
+pub struct Record {
+    /// The server that is asked; Thanos, Mimir and VictoriaMetrics will do too.
+    #[arg(long, value_name = "URL")]
+    pub prometheus: String,
+    /// From when: 2026-05-04T10:00:00Z, or -7d for seven days ago.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub start: String,
+    /// Until when.
+    #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
+    pub end: String,
+    /// Whose metrics; those that are there if left out.
+    #[arg(long, value_enum)]
+    pub preset: Option<MeshPreset>,
+    /// The folder of policies to decide by, changing nothing.
+    #[arg(long, value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+    /// Time from one decision to the next; 15s if left out, more where the server scrapes less often.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub step: Option<Duration>,
+    /// Where the journal shall be.
+    #[arg(long, value_name = "DIR", default_value = "weir-recording")]
+    pub out: PathBuf,
+    /// File with a bearer token for the server.
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    pub token_file: Option<PathBuf>,
+    /// User for basic authentication.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub user: Option<String>,
+    /// File with the user's password.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// File with certificates in PEM to trust instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// One more header, like 'X-Scope-OrgID: shop'; may be given several times.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+}
+
+/// A mesh whose metrics are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MeshPreset {
+    /// Istio's standard metrics.
+    Istio,
+    /// Linkerd's proxies.
+    Linkerd,
+    /// Envoy's own, with statistics per endpoint.
+    Envoy,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(':').filter(|(name, _)| !name.trim().is_empty());
+    let (name, value) = parts.ok_or_else(|| "write it as NAME: VALUE".to_owned())?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod journal;
 pub mod policy;
+pub mod record;
 pub mod replay;
 pub mod run;
 pub mod simulate;

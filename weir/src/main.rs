@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
 use weir::commands::{
-    self, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, replay, run,
-    simulate, test,
+    self, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, record, replay,
+    run, simulate, test,
 };
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Explain(asked) => explain::run(asked),
         Command::Diff(asked) => diff::run(asked),
         Command::Journal(asked) => journal::run(asked),
+        Command::Record(asked) => record::run(asked, colour),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {

@@ -140,8 +140,7 @@ pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running>
         tracing::error!(path = %file.path.display(), why = file.why, "a saved state is passed over");
     }
     let bounds = Bounds::of_total(config.journal_max);
-    let (journal, found) =
-        Journal::open(&config.data_dir.join("journal"), bounds, Origin::here())?;
+    let (journal, found) = Journal::open(&config.data_dir.join("journal"), bounds, Origin::here())?;
     if let Some(cut) = &found.cut {
         tracing::warn!(cut, "the journal's tail was damaged");
     }
