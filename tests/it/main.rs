@@ -24,4 +24,5 @@ mod setup;
 mod docs;
 mod browser;
 mod telemetry;
+mod record;
 mod tidy;

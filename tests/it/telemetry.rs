@@ -13,7 +13,7 @@ use weir_testbed::envoy::eventually;
 use weir_tests::weir::{Weir, run};
 
 /// Longer than most conditions have: telemetry here comes by detours.
-const WITHIN: Duration = Duration::from_secs(40);
+pub(crate) const WITHIN: Duration = Duration::from_secs(40);
 
 /// Waits for a condition, or panics with what Weir has to say.
 async fn until(weir: &Weir, what: &str, condition: impl AsyncFnMut() -> bool) {

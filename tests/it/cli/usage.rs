@@ -11,6 +11,8 @@ fn a_wrong_command_line_is_a_usage_error() {
         (&["run", "--tick", "soon"], "500ms, 1s or 1m30s"),
         (&["run", "--listen-xds", "nowhere"], "--listen-xds"),
         (&["policy", "check"], "<PATHS>"),
+        (&["record", "--prometheus", "http://p"], "--start"),
+        (&["record", "--prometheus", "http://p", "--start", "-1d", "--header", "a"], "NAME: VALUE"),
         (&["envoy", "bootstrap"], "--node"),
         (&["envoy", "bootstrap", "--node", "a", "--node-cluster", "b", "--weir", "a"], "HOST:PORT"),
         (&["envoy", "bootstrap", "--node", "a", "--node-cluster", "b", "--listen", "a:1"], "=shop"),
