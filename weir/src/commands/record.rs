@@ -133,16 +133,15 @@ async fn record(
 ) -> anyhow::Result<u8> {
     let mut interrupt = Interrupt::listen()?;
     let out = &asked.out;
-    let manifest = match Manifest::load(out)? {
-        Some(kept) => {
-            kept.refuse_another(request, out)?;
-            kept
-        }
-        None => tokio::select! {
+    let manifest = if let Some(kept) = Manifest::load(out)? {
+        kept.refuse_another(request, out)?;
+        kept
+    } else {
+        tokio::select! {
             biased;
             () = interrupt.comes() => return Ok(INTERRUPTED),
             settled = settle(request, client) => settled?,
-        },
+        }
     };
     let (steps, mesh, journal) = (manifest.steps()?, manifest.mesh()?, out.join("journal"));
     let _ours = store::take(out)?;

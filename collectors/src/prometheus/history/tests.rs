@@ -34,7 +34,7 @@ const SERIES: [(&str, &str, Counter); 4] = [
 fn parameter(request: &Request, name: &str) -> u64 {
     let url = reqwest::Url::parse(&format!("http://h{}", request.path)).unwrap();
     let found = url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
-    found.parse::<f64>().unwrap() as u64
+    found.split('.').next().unwrap().parse().unwrap()
 }
 
 fn answer(request: &Request) -> Canned {
@@ -69,7 +69,7 @@ fn history() -> History {
     History::new(Mesh::Istio.recipes().unwrap(), Duration::from_secs(STEP))
 }
 
-async fn client(server: &Server) -> Client {
+fn client(server: &Server) -> Client {
     Client::of_the_past(&server.url(), &http::Options::default()).unwrap()
 }
 
@@ -99,7 +99,7 @@ fn rows(reports: &[Report]) -> Vec<Row<'_>> {
 #[tokio::test]
 async fn counts_are_those_of_live_answers() {
     let server = serve(answer).await;
-    let all = reports(&client(&server).await, 0, STEPS).await;
+    let all = reports(&client(&server), 0, STEPS).await;
     assert_eq!(rows(&all[0]), [], "there is nothing to compare with yet");
     let (one, other) = ("10.0.0.1:80", "10.0.0.2:80");
     let step = u128::from(STEP) * 1000;
@@ -119,7 +119,7 @@ async fn counts_are_those_of_live_answers() {
 #[tokio::test]
 async fn pages_of_any_length_give_the_same() {
     let server = serve(answer).await;
-    let client = client(&server).await;
+    let client = client(&server);
     let whole = reports(&client, 0, STEPS).await;
     for length in [1, 7, 59] {
         assert_eq!(reports(&client, 0, length).await, whole, "pages of {length}");
@@ -152,7 +152,7 @@ async fn how_often_there_is_a_sample_is_told_by_the_samples() {
         Canned::new("200 OK", "application/json", &body)
     })
     .await;
-    let client = client(&server).await;
+    let client = client(&server);
     let every = client.sampled_every(Mesh::Istio.essential(), at(0)).await.unwrap();
     assert_eq!(every, Some(Duration::from_secs(30)));
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -181,7 +181,7 @@ async fn names_are_asked_for_by_selector_and_time() {
 async fn remedy(status: &'static str, kind: &'static str, body: &'static str) -> Remedy {
     let server = serve(move |_| Canned::new(status, kind, body)).await;
     let span = Span { first: at(0), last: at(1), step: Duration::from_secs(STEP) };
-    history().page(&client(&server).await, span).await.unwrap_err().remedy()
+    history().page(&client(&server), span).await.unwrap_err().remedy()
 }
 
 #[tokio::test]

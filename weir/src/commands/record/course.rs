@@ -116,16 +116,15 @@ impl Course {
 
 /// An error, with the flag that may mend it.
 pub(super) fn advised(error: Error) -> anyhow::Error {
-    let flag = match &error {
-        Error::Http(http::Error::Status { status, .. })
-            if [401, 403].contains(&status.as_u16()) =>
-        {
-            "give --token-file, or --user and --password-file"
-        }
-        Error::Transport { reason: "cannot connect", .. } => {
-            "give the address under --prometheus under which the server is reached from here"
-        }
-        _ => return error.into(),
+    let denied = matches!(&error, Error::Http(http::Error::Status { status, .. })
+        if [401, 403].contains(&status.as_u16()));
+    let unreached = matches!(&error, Error::Transport { reason: "cannot connect", .. });
+    let flag = if denied {
+        "give --token-file, or --user and --password-file"
+    } else if unreached {
+        "give as --prometheus the address under which the server is reached from here"
+    } else {
+        return error.into();
     };
     anyhow!("{}; {flag}", one_line(&error))
 }
