@@ -210,7 +210,7 @@ fn refused(arguments: &[&str], words: &[&str]) {
 
 #[test]
 fn what_cannot_be_recorded_is_said_at_once() {
-    refused(&["--start", "-1h"], &["cannot connect", "http://127.0.0.1:1"]);
+    refused(&["--start", "-1h"], &["cannot connect", "http://127.0.0.1:1", "give as --prometheus"]);
     refused(&["--start", "yesterday"], &["yesterday", "-7d"]);
     refused(&["--start", "-1h", "--end", "-2h"], &["swap the two"]);
     refused(&["--start", "-1h", "--end", "2999-01-01T00:00:00Z"], &["in the future"]);

@@ -118,7 +118,11 @@ impl Course {
 pub(super) fn advised(error: Error) -> anyhow::Error {
     let denied = matches!(&error, Error::Http(http::Error::Status { status, .. })
         if [401, 403].contains(&status.as_u16()));
-    let unreached = matches!(&error, Error::Transport { reason: "cannot connect", .. });
+    let unreached = matches!(
+        &error,
+        Error::Transport { reason: "cannot connect", .. }
+            | Error::Http(http::Error::Transport { reason: "cannot connect", .. })
+    );
     let flag = if denied {
         "give --token-file, or --user and --password-file"
     } else if unreached {
