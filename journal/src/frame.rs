@@ -3,10 +3,11 @@
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::Record;
+use crate::codec::{Decoder, Encoder};
+use crate::{Record, v1};
 
 /// The format that this build writes. It reads this one and all before it.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The length of a segment's header.
 pub const HEADER_LEN: usize = 26;
@@ -16,8 +17,8 @@ const MAGIC: &[u8; 8] = b"WEIRJRNL";
 /// Length, checksum and link.
 const FRAME_HEAD: usize = 24;
 
-/// No frame is longer: a length beyond it is damage, not data. 100,000 endpoints need about 10 MB.
-const FRAME_MAX: usize = 256 << 20;
+/// No frame is longer: a length beyond it is damage, not data. 100,000 endpoints need about 3 MB.
+pub(crate) const FRAME_MAX: usize = 256 << 20;
 
 /// A link of the chain: the first half of SHA-256 over the link before it and a frame's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,16 +91,18 @@ impl Damage {
     }
 }
 
-/// Makes the bytes of a segment. It holds the chain, not the file.
+/// Makes the bytes of one segment: its header, then all of its frames in the order in which they are
+/// made. It holds the chain and what frames refer back to, not the file.
 #[derive(Debug)]
 pub struct Writer {
     link: Link,
+    encoder: Encoder,
 }
 
 impl Writer {
     /// Continues a chain; [`Link::default`] begins one.
     pub fn new(link: Link) -> Self {
-        Self { link }
+        Self { link, encoder: Encoder::default() }
     }
 
     /// The chain's end.
@@ -121,17 +124,21 @@ impl Writer {
     ///
     /// Never: a record is plain data, which postcard always encodes, and far below 4 GiB.
     pub fn frame(&mut self, record: &Record) -> Vec<u8> {
-        let plain = postcard::to_allocvec(record).expect("a record is plain data");
-        let body = lz4_flex::compress_prepend_size(&plain);
-        self.link = self.link.next(&body);
-        let length = u32::try_from(body.len()).expect("a record is far below 4 GiB");
-        let mut bytes = Vec::with_capacity(FRAME_HEAD + body.len());
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(checksum(self.link, &body).to_le_bytes());
-        bytes.extend(self.link.0);
-        bytes.extend(body);
-        bytes
+        framed(&mut self.link, &self.encoder.body(record))
     }
+}
+
+/// A body as a frame that continues a chain.
+pub(crate) fn framed(chain: &mut Link, body: &[u8]) -> Vec<u8> {
+    let link = chain.next(body);
+    *chain = link;
+    let length = u32::try_from(body.len()).expect("a record is far below 4 GiB");
+    let mut bytes = Vec::with_capacity(FRAME_HEAD + body.len());
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(checksum(link, body).to_le_bytes());
+    bytes.extend(link.0);
+    bytes.extend(body);
+    bytes
 }
 
 fn checksum(link: Link, body: &[u8]) -> u32 {
@@ -157,6 +164,14 @@ pub struct Reader<'a> {
     at: usize,
     link: Link,
     ended: bool,
+    bodies: Bodies,
+}
+
+/// How bodies are read.
+#[derive(Debug)]
+enum Bodies {
+    One,
+    Two(Box<Decoder>),
 }
 
 impl<'a> Reader<'a> {
@@ -168,13 +183,17 @@ impl<'a> Reader<'a> {
             return Err(Damage::Foreign);
         }
         let version = u16::from_le_bytes([rest[0], rest[1]]);
-        if version > VERSION {
-            return Err(Damage::Newer { found: version });
-        }
+        let bodies = match version {
+            0 => return Err(Damage::Foreign),
+            1 => Bodies::One,
+            VERSION => Bodies::Two(Box::default()),
+            found => return Err(Damage::Newer { found }),
+        };
         let mut link = [0; 16];
         link.copy_from_slice(&rest[2..]);
         let link = Link(link);
-        Ok((Segment { version, link }, Self { bytes, at: HEADER_LEN, link, ended: false }))
+        let reader = Self { bytes, at: HEADER_LEN, link, ended: false, bodies };
+        Ok((Segment { version, link }, reader))
     }
 
     /// The chain's link after the last record read.
@@ -200,20 +219,15 @@ impl<'a> Reader<'a> {
         if self.link.next(body).0 != link {
             return Err(Damage::Chain { at });
         }
-        let record = decode(body).map_err(|cause| Damage::Body { at, cause })?;
+        let record = match &mut self.bodies {
+            Bodies::One => v1::record(body),
+            Bodies::Two(decoder) => decoder.record(body).map_err(Into::into),
+        };
+        let record = record.map_err(|cause| Damage::Body { at, cause })?;
         self.link = Link(link);
         self.at = at + FRAME_HEAD + length;
         Ok(record)
     }
-}
-
-fn decode(body: &[u8]) -> Result<Record, Box<dyn std::error::Error + Send + Sync>> {
-    let (length, packed) = lz4_flex::block::uncompressed_size(body)?;
-    if length > FRAME_MAX {
-        return Err("it claims an absurd length".into());
-    }
-    let plain = lz4_flex::block::decompress(packed, length)?;
-    Ok(postcard::from_bytes(&plain)?)
 }
 
 impl Iterator for Reader<'_> {

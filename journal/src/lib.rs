@@ -13,8 +13,12 @@
 //!
 //! Numbers are little-endian. CRC finds accidents cheaply; only the chain finds intent.
 
+mod codec;
 mod frame;
+mod layout;
 mod record;
+mod v1;
 
 pub use frame::{Damage, HEADER_LEN, Link, Reader, Segment, VERSION, Writer};
+pub use layout::{Layout, StateImage, Unreadable};
 pub use record::{Record, Step, digest};

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_engine::decision::{Decision, ServiceDecision, Stance};
 use weir_engine::observation::Observation;
 use weir_engine::units::Moment;
 
-/// One entry. Variants and fields are only ever added at the end: older journals stay readable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+use crate::StateImage;
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A segment begins: who writes, and the whole state before the next step.
     Opened {
@@ -19,8 +20,8 @@ pub enum Record {
         build: String,
         /// The model that judges and shares.
         model: String,
-        /// The engine's state, as postcard.
-        state: Vec<u8>,
+        /// The engine's state.
+        state: StateImage,
     },
     /// One step.
     Step(Box<Step>),
@@ -32,7 +33,7 @@ pub enum Record {
 }
 
 /// What went into a step and what came out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// Everything seen.
     pub observation: Observation,

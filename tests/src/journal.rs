@@ -31,7 +31,7 @@ fn segment(path: &Path) -> Segment {
     let Some(Ok(Record::Opened { state, .. })) = records.next() else {
         panic!("{} begins with no state", path.display())
     };
-    let state = postcard::from_bytes(&state).unwrap();
+    let state = state.read().unwrap();
     let mut segment = Segment { state, steps: Vec::new(), closed: false };
     for record in records {
         match record.unwrap() {

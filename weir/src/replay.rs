@@ -10,7 +10,7 @@ use weir_engine::decision::Decision;
 use weir_engine::model::Model;
 use weir_engine::state::State;
 use weir_engine::units::Moment;
-use weir_journal::{Damage, Link, Record, Step, digest};
+use weir_journal::{Damage, Link, Record, Step, Unreadable, digest};
 use weir_models::reference::{Memory, Reference};
 
 use crate::recording::{Pages, ReadError, Records};
@@ -40,9 +40,9 @@ pub enum ReplayError {
         path: PathBuf,
         /// Who wrote it.
         build: String,
-        /// What the decoder says.
+        /// What does not fit.
         #[source]
-        cause: postcard::Error,
+        cause: Unreadable,
     },
 }
 
@@ -66,7 +66,7 @@ impl Opening {
         let Some(Record::Opened { at, build, model, state }) = first else {
             return Err(ReplayError::Headless(path.to_owned()));
         };
-        match postcard::from_bytes(&state) {
+        match state.read() {
             Ok(state) => Ok(Self { at, build, model, state }),
             Err(cause) => Err(ReplayError::State { path: path.to_owned(), build, cause }),
         }

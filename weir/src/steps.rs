@@ -20,7 +20,7 @@ use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
-use weir_journal::{Record, Step};
+use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
@@ -350,8 +350,7 @@ impl Steps {
     /// Makes the journal ready for a step, with the state as it is before it.
     fn prepare(&mut self, at: Moment) -> Result<(), StoreError> {
         let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
-        let state = || postcard::to_allocvec(&self.state).expect("the state is plain data");
-        journal.prepare(at, state)
+        journal.prepare(at, || StateImage::of(&self.state))
     }
 
     /// Writes the step down.

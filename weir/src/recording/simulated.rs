@@ -4,7 +4,7 @@ use std::path::Path;
 
 use weir_engine::goal::Goal;
 use weir_engine::model::Model;
-use weir_journal::{Record, Step};
+use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::Reference;
 use weir_simulator::governor::Governor;
 use weir_simulator::rivals::Rival;
@@ -27,9 +27,7 @@ pub(crate) fn record(scenario: &Scenario, goal: &Goal, folder: &Path) -> Result<
         let observation = governor.observe(tick);
         let at = observation.at;
         if first && written.is_ok() {
-            written = journal.prepare(at, || {
-                postcard::to_allocvec(governor.state()).expect("the state is plain data")
-            });
+            written = journal.prepare(at, || StateImage::of(governor.state()));
         }
         let decision = governor.decide(&observation);
         if first && written.is_ok() {

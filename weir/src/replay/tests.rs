@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use weir_engine::goal::{Goals, Mode};
-use weir_journal::Writer;
+use weir_journal::{StateImage, Writer};
 
 use super::compare::compare;
 use super::*;
@@ -97,7 +97,7 @@ fn what_is_no_journal_or_of_another_time_is_told() {
         at: Moment::default(),
         build: "9.9.9".into(),
         model: "none".into(),
-        state: vec![255; 3],
+        state: StateImage::of(&[255_u8; 3]),
     };
     let text = told([header.clone(), writer.frame(&opened)].concat());
     assert!(text.contains("written by weir 9.9.9"), "{text}");

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use weir_engine::units::Moment;
-use weir_journal::{Damage, Link, Reader, Record, Writer};
+use weir_journal::{Damage, Link, Reader, Record, StateImage, Writer};
 
 use super::{StoreError, doing, sync_folder};
 use crate::recording;
@@ -99,7 +99,7 @@ impl Journal {
     pub fn prepare(
         &mut self,
         at: Moment,
-        state: impl FnOnce() -> Vec<u8>,
+        state: impl FnOnce() -> StateImage,
     ) -> Result<(), StoreError> {
         if self.open.as_ref().is_none_or(|open| open.length >= self.bounds.segment) {
             self.open = None;
@@ -129,7 +129,7 @@ impl Journal {
         doing("sync", &open.path, open.file.sync_data())
     }
 
-    fn begin(&mut self, at: Moment, state: Vec<u8>) -> Result<(), StoreError> {
+    fn begin(&mut self, at: Moment, state: StateImage) -> Result<(), StoreError> {
         self.make_room()?;
         let path = self.folder.join(format!("{:020}.weir", at.millis()));
         let mut writer = Writer::new(self.link);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, at: u64, size: usize) -> Result<(), StoreError> {
-        journal.prepare(Moment::from_millis(at), || vec![1, 2, 3])?;
+        journal.prepare(Moment::from_millis(at), || StateImage::of(&[1_u8, 2, 3]))?;
         journal.append(&step(at, size))
     }
 

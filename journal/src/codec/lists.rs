@@ -1,0 +1,181 @@
+//! What else an observation lists: receipts, log volumes, objectives' counts and fitted weights.
+
+use std::time::Duration;
+
+use weir_engine::names::Node;
+use weir_engine::observation::{Fitted, Indicated, LogVolume, Outcome, Receipt};
+
+use super::bytes::{self, Corrupt, unzigzag, zigzag};
+use super::names::{Cursor, Read, Written};
+use super::rows::{read_duration, write_duration};
+use super::sheet::{In, Out, field};
+use super::{Room, ServiceCursor};
+
+const LOG_WINDOW: [usize; 2] = [field::LOG_WINDOW, field::LOG_WINDOW_NANOS];
+
+/// How a push was answered.
+const TAKEN: u64 = 0;
+const SILENT: u64 = 1;
+const REFUSED: u64 = 2;
+
+pub(super) fn write_receipts(out: &mut Out, names: &mut Written, receipts: &[Receipt]) {
+    let mut node = Cursor::new(field::RECEIPT_NODE);
+    let mut service = ServiceCursor::new(field::RECEIPT_NAMESPACE, field::RECEIPT_NAME);
+    let mut refusal = Cursor::new(field::REFUSAL);
+    let mut last = 0;
+    for receipt in receipts {
+        node.push((out, names), receipt.node.as_str());
+        service.push((out, names), &receipt.service);
+        out.push(field::DECISION, zigzag(receipt.decision.wrapping_sub(last)));
+        last = receipt.decision;
+        out.push(
+            field::OUTCOME,
+            match &receipt.outcome {
+                Outcome::Taken => TAKEN,
+                Outcome::Silent => SILENT,
+                Outcome::Refused(_) => REFUSED,
+            },
+        );
+        if let Outcome::Refused(words) = &receipt.outcome {
+            refusal.push((out, names), words);
+        }
+    }
+}
+
+pub(super) fn read_receipts(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<Receipt>, Corrupt> {
+    let mut node = Cursor::new(field::RECEIPT_NODE);
+    let mut service = ServiceCursor::new(field::RECEIPT_NAMESPACE, field::RECEIPT_NAME);
+    let mut refusal = Cursor::new(field::REFUSAL);
+    let mut last = 0_u64;
+    let mut receipts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let node = Node::from(&*node.next(from, names)?);
+        let service = service.next(from, names)?;
+        last = last.wrapping_add(unzigzag(from.next(field::DECISION)));
+        let outcome = match from.next(field::OUTCOME) {
+            TAKEN => Outcome::Taken,
+            SILENT => Outcome::Silent,
+            REFUSED => Outcome::Refused(refusal.next(from, names)?.to_string()),
+            _ => return Err(Corrupt("a receipt's outcome")),
+        };
+        receipts.push(Receipt { node, service, decision: last, outcome });
+    }
+    Ok(receipts)
+}
+
+pub(super) fn write_logs(out: &mut Out, names: &mut Written, logs: &[LogVolume]) {
+    let mut node = Cursor::new(field::LOG_NODE);
+    let mut last = Duration::ZERO;
+    for log in logs {
+        node.push((out, names), log.node.as_str());
+        out.push(field::LOG_ENTRIES, log.entries);
+        out.push(field::LOG_COUNTS, log.requests.is_some().into());
+        out.push(field::LOG_REQUESTS, log.requests.unwrap_or(0));
+        write_duration(out, LOG_WINDOW, log.window, last);
+        last = log.window;
+    }
+}
+
+pub(super) fn read_logs(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<LogVolume>, Corrupt> {
+    let mut node = Cursor::new(field::LOG_NODE);
+    let mut last = Duration::ZERO;
+    let mut logs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let node = Node::from(&*node.next(from, names)?);
+        let entries = from.next(field::LOG_ENTRIES);
+        let counted = from.next(field::LOG_COUNTS) != 0;
+        let requests = from.next(field::LOG_REQUESTS);
+        last = read_duration(from, LOG_WINDOW, last)?;
+        logs.push(LogVolume { node, entries, requests: counted.then_some(requests), window: last });
+    }
+    Ok(logs)
+}
+
+pub(super) fn write_indicated(out: &mut Out, names: &mut Written, indicated: &[Indicated]) {
+    let mut service = ServiceCursor::new(field::INDICATED_NAMESPACE, field::INDICATED_NAME);
+    let mut objective = Cursor::new(field::OBJECTIVE);
+    for one in indicated {
+        service.push((out, names), &one.service);
+        objective.push((out, names), &one.objective);
+        out.push_float(field::GOOD, one.good, 0.0);
+        out.push_float(field::TOTAL, one.total, 0.0);
+    }
+}
+
+pub(super) fn read_indicated(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<Indicated>, Corrupt> {
+    let mut service = ServiceCursor::new(field::INDICATED_NAMESPACE, field::INDICATED_NAME);
+    let mut objective = Cursor::new(field::OBJECTIVE);
+    let mut indicated = Vec::with_capacity(count);
+    for _ in 0..count {
+        indicated.push(Indicated {
+            service: service.next(from, names)?,
+            objective: objective.next(from, names)?.to_string(),
+            good: from.next_float(field::GOOD, 0.0)?,
+            total: from.next_float(field::TOTAL, 0.0)?,
+        });
+    }
+    Ok(indicated)
+}
+
+pub(super) fn write_fitted(out: &mut Out, names: &mut Written, fitted: &[Fitted]) {
+    let mut service = ServiceCursor::new(field::FITTED_NAMESPACE, field::FITTED_NAME);
+    for one in fitted {
+        service.push((out, names), &one.service);
+        out.push(field::FITTED_VERSION, one.version);
+        bytes::put_sized(out.blob(field::WEIGHTS), &one.weights);
+    }
+}
+
+pub(super) fn read_fitted(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<Fitted>, Corrupt> {
+    let mut service = ServiceCursor::new(field::FITTED_NAMESPACE, field::FITTED_NAME);
+    let mut fitted = Vec::with_capacity(count);
+    for _ in 0..count {
+        let service = service.next(from, names)?;
+        let version = from.next(field::FITTED_VERSION);
+        let weights = from
+            .take_from(field::WEIGHTS, |rest| Some(bytes::sized(rest)?.to_vec()))
+            .ok_or(Corrupt("fitted weights"))?;
+        fitted.push(Fitted { service, version, weights });
+    }
+    Ok(fitted)
+}
+
+/// How many there are of each: a varint each.
+#[derive(Debug)]
+pub(super) struct Lengths {
+    pub(super) traffic: u64,
+    pub(super) indicated: usize,
+    pub(super) receipts: usize,
+    pub(super) logs: usize,
+    pub(super) fitted: usize,
+}
+
+impl Lengths {
+    pub(super) fn read(from: &mut In, room: &mut Room) -> Result<Self, Corrupt> {
+        // A longer list than this build knows is of a later one; a shorter one of an earlier.
+        let mut next = || from.take_from(field::COUNTS, bytes::varint).unwrap_or(0);
+        Ok(Self {
+            traffic: next(),
+            indicated: room.take(next())?,
+            receipts: room.take(next())?,
+            logs: room.take(next())?,
+            fitted: room.take(next())?,
+        })
+    }
+}
