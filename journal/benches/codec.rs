@@ -7,15 +7,17 @@
 //! many endpoints in ten services, all alike, as `fold` hands them over: counts of load reports,
 //! and latencies in whole nanoseconds of a part of the requests. *recorded*: files that a running
 //! Weir wrote. The rival is format 1, LZ4 of postcard, in the same run. Bytes include frames' heads
-//! and the state that a segment of 16 MiB begins with. Times are of one core, everything included:
-//! checksum, chain, compression.
+//! and the state that a segment of 16 MiB begins with. Times are this thread's processor time,
+//! of format 2 with checksums and chain, of format 1 without.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints and may panic")]
 
+use std::borrow::Cow;
+use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_engine::decision::{ServiceDecision, Stance};
 use weir_engine::goal::{Goal, Goals, Mode};
 use weir_engine::names::ServiceId;
@@ -30,35 +32,36 @@ use weir_simulator::world::{self, Assignment, Tick};
 
 #[path = "codec/drawn.rs"]
 mod drawn;
+#[path = "../../tests/benches/shared/figures.rs"]
+mod figures;
+use figures::{option, timed};
 
 /// A segment's size, unless configured.
 const SEGMENT: usize = 16 << 20;
 
+/// What both formats put before a body.
+const FRAME_HEAD: usize = 24;
+
 fn main() {
     println!(
-        "{:>26}{:>10}{:>10}{:>22}{:>16}{:>16}",
-        "bytes an endpoint-tick", "ticks", "endpoints", "format 2 (state)", "format 1", "read, write (us)"
+        "{:>28}{:>10}{:>10}{:>12}{:>10}{:>10}",
+        "an endpoint's tick", "bytes", "at rest", "state, B", "write, us", "read, us"
     );
     for (name, scenario) in scenarios(option("--seconds", 600)) {
-        measure(name, simulated(&scenario));
+        measure(name, &simulated(&scenario));
     }
     for sampled in [1.0, 0.1] {
         let seconds = option("--seconds", 600) as u64;
         let mut mesh = drawn::Mesh::new(option("--endpoints", 1_000), sampled);
         let mut seen = |second| mesh.observation(second);
-        measure(&format!("drawn, {sampled} timed"), decided((0..seconds).map(&mut seen)));
+        let records = decided((0..seconds).map(&mut seen));
+        measure(&format!("drawn, {:.0} % timed", sampled * 100.0), &records);
     }
     for path in std::env::args().skip(1).filter(|word| word.ends_with(".weir")) {
         let bytes = std::fs::read(&path).unwrap();
         let records = Reader::open(&bytes).unwrap().1.collect::<Result<Vec<_>, _>>().unwrap();
-        measure("recorded", records);
+        measure("recorded", &records);
     }
-}
-
-fn option(name: &str, default: usize) -> usize {
-    let words: Vec<String> = std::env::args().collect();
-    let at = words.iter().position(|word| word == name);
-    at.and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(default)
 }
 
 fn scenarios(seconds: usize) -> Vec<(&'static str, Scenario)> {
@@ -86,7 +89,11 @@ fn simulated(scenario: &Scenario) -> Vec<Record> {
             ..Observation::default()
         });
         let first = made.last()?.realisations.first()?.clone();
-        Some(Assignment { groups: first.groups.clone(), zones: first.zones.clone(), shed: first.shed })
+        Some(Assignment {
+            groups: first.groups.clone(),
+            zones: first.zones.clone(),
+            shed: first.shed,
+        })
     });
     recorder.records
 }
@@ -136,66 +143,104 @@ impl Recorder {
 }
 
 /// Format 1's record.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 enum Old<'a> {
     Opened { at: u64, build: &'a str, model: &'a str, state: &'a [u8] },
-    Step { observation: &'a Observation, decision: [u8; 16], changed: &'a [Arc<ServiceDecision>] },
+    Step(Cow<'a, Observation>, [u8; 16], Cow<'a, [Arc<ServiceDecision>]>),
     Closed { at: u64 },
 }
 
-fn old(record: &Record) -> Vec<u8> {
+fn write_old(record: &Record) -> Vec<u8> {
     let old = match record {
         Record::Opened { at, build, model, state } => {
             Old::Opened { at: at.millis(), build, model, state: state.bytes() }
         }
-        Record::Step(step) => Old::Step {
-            observation: &step.observation,
-            decision: step.decision,
-            changed: &step.changed,
-        },
+        Record::Step(step) => {
+            Old::Step(Cow::Borrowed(&step.observation), step.decision, Cow::Borrowed(&step.changed))
+        }
         Record::Closed { at } => Old::Closed { at: at.millis() },
     };
     lz4_flex::compress_prepend_size(&postcard::to_allocvec(&old).unwrap())
 }
 
-fn measure(name: &str, records: Vec<Record>) {
-    let rows = |record: &Record| match record {
+fn read_old(body: &[u8]) {
+    let plain = lz4_flex::decompress_size_prepended(body).unwrap();
+    black_box(postcard::from_bytes::<Old<'_>>(&plain).unwrap());
+}
+
+/// Sizes of frames and times of one format.
+#[derive(Default)]
+struct Figures {
+    steps: usize,
+    /// Of steps that changed nothing.
+    at_rest: usize,
+    state: usize,
+    writing: Duration,
+    reading: Duration,
+}
+
+impl Figures {
+    fn add(&mut self, record: &Record, bytes: usize, writing: Duration) {
+        self.writing += writing;
+        match record {
+            Record::Opened { .. } => self.state += bytes,
+            Record::Closed { .. } => {}
+            Record::Step(step) => {
+                self.steps += bytes;
+                self.at_rest += if step.changed.is_empty() { bytes } else { 0 };
+            }
+        }
+    }
+
+    /// Bytes an endpoint-tick where so much of a segment is left for steps.
+    fn each(&self, bytes: usize, rows: usize) -> f64 {
+        let left = SEGMENT.saturating_sub(self.state).max(1);
+        bytes as f64 / rows as f64 * SEGMENT as f64 / left as f64
+    }
+
+    fn print(&self, what: &str, (rows, rows_at_rest): (usize, usize)) {
+        let us = |time: Duration| time.as_secs_f64() * 1e6 / rows as f64;
+        println!(
+            "{what:>28}{:>10.1}{:>10.1}{:>12}{:>10.3}{:>10.3}",
+            self.each(self.steps, rows),
+            self.each(self.at_rest, rows_at_rest),
+            self.state,
+            us(self.writing),
+            us(self.reading),
+        );
+    }
+}
+
+fn rows(record: &Record) -> usize {
+    match record {
         Record::Step(step) => step.observation.traffic.iter().map(|one| one.rows.len()).sum(),
         Record::Opened { .. } | Record::Closed { .. } => 0,
-    };
-    let ticks = records.iter().filter(|record| matches!(record, Record::Step(_))).count();
-    let endpoint_ticks = records.iter().map(rows).sum::<usize>() as f64;
-    let (mut writer, mut opened, mut frames) = (Writer::new(Link::default()), 0, 0);
+    }
+}
+
+fn is_at_rest(record: &&Record) -> bool {
+    matches!(record, Record::Step(step) if step.changed.is_empty())
+}
+
+fn measure(name: &str, records: &[Record]) {
+    let (mut new, mut old) = (Figures::default(), Figures::default());
+    let mut writer = Writer::new(Link::default());
     let mut bytes = writer.header();
-    let started = Instant::now();
-    for record in &records {
-        let frame = writer.frame(record);
-        if matches!(record, Record::Opened { .. }) { opened += frame.len() } else { frames += frame.len() }
-        bytes.extend(frame);
+    for record in records {
+        let (frame, used) = timed(|| writer.frame(record));
+        new.add(record, frame.len(), used);
+        bytes.extend(&frame);
+        let (body, used) = timed(|| write_old(record));
+        old.add(record, body.len() + FRAME_HEAD, used);
+        old.reading += timed(|| read_old(&body)).1;
     }
-    let writing = started.elapsed();
-    let started = Instant::now();
-    let mut read = Vec::with_capacity(records.len());
-    let mut reading = Duration::ZERO;
-    for record in Reader::open(&bytes).unwrap().1 {
-        read.push(record.unwrap());
-        reading = started.elapsed();
-    }
-    assert!(read == records, "what is read is what was written");
-    let is_step = |record: &&Record| matches!(record, Record::Step(_));
-    let olds: usize = records.iter().filter(is_step).map(|record| old(record).len() + 24).sum();
-    let old_opened: usize = records.iter().filter(|r| !is_step(r)).map(|record| old(record).len() + 24).sum();
-    // So much of a segment is left for steps.
-    let spread = |opened: usize| SEGMENT as f64 / (SEGMENT - opened.min(SEGMENT - 1)) as f64;
-    let each = |bytes: usize, opened: usize| bytes as f64 / endpoint_ticks * spread(opened);
-    let us = |time: Duration| time.as_secs_f64() * 1e6 / endpoint_ticks;
-    println!(
-        "{name:>26}{ticks:>10}{:>10.0}{:>10.1} ({:>7} B){:>16.1}{:>8.3}{:>8.3}",
-        endpoint_ticks / ticks as f64,
-        each(frames, opened),
-        opened,
-        each(olds, old_opened),
-        us(reading),
-        us(writing),
-    );
+    let read = || Reader::open(&bytes).unwrap().1.map(Result::unwrap);
+    assert!(read().eq(records.iter().cloned()), "what is read is what was written");
+    new.reading = timed(|| read().for_each(|record| drop(black_box(record)))).1;
+    let all: usize = records.iter().map(rows).sum();
+    let at_rest: usize = records.iter().filter(is_at_rest).map(rows).sum();
+    let steps = records.iter().filter(|record| rows(record) > 0).count();
+    println!("{name}: {} endpoints, {steps} ticks", all / steps);
+    new.print("format 2", (all, at_rest));
+    old.print("format 1", (all, at_rest));
 }

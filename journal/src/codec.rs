@@ -28,6 +28,7 @@ use sheet::{In, Out, field};
 pub(crate) mod bytes;
 mod column;
 mod float;
+mod foreign;
 mod latency;
 mod lists;
 mod names;
@@ -300,7 +301,9 @@ impl Decoder {
             indicated,
             receipts,
             logs,
-            log_budget: budget.map(|n| u32::try_from(n).map_err(|_| Corrupt("the log budget"))).transpose()?,
+            log_budget: budget
+                .map(|n| u32::try_from(n).map_err(|_| Corrupt("the log budget")))
+                .transpose()?,
             unrecorded: flags.unwrap_or(0) & UNRECORDED != 0,
             fitted,
         })

@@ -118,7 +118,11 @@ impl Layout {
     }
 
     /// Reads bytes of this layout as a structure, whose own layout is `own`.
-    pub(crate) fn read<T: DeserializeOwned>(&self, own: &Self, bytes: &[u8]) -> Result<T, Unreadable> {
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        own: &Self,
+        bytes: &[u8],
+    ) -> Result<T, Unreadable> {
         let read = if self == own {
             postcard::from_bytes(bytes).map_err(|cause| cause.to_string())
         } else {
@@ -180,7 +184,8 @@ impl Shape {
                     one.write(out);
                 }
             }
-            plain => out.extend((0..).zip(&PLAIN).find(|(_, one)| *one == plain).map(|(n, _): (u8, _)| n)),
+            plain => out
+                .extend((0..).zip(&PLAIN).find(|(_, one)| *one == plain).map(|(n, _): (u8, _)| n)),
         }
     }
 

@@ -50,9 +50,12 @@ pub(crate) fn record(body: &[u8]) -> Result<Record, Box<dyn Error + Send + Sync>
     let plain = lz4_flex::block::decompress(packed, length)?;
     let written: Written = LAYOUTS.record.read(&LAYOUTS.own, &plain)?;
     Ok(match written {
-        Written::Opened { at, build, model, state } => {
-            Record::Opened { at, build, model, state: StateImage::new(LAYOUTS.state.clone(), state) }
-        }
+        Written::Opened { at, build, model, state } => Record::Opened {
+            at,
+            build,
+            model,
+            state: StateImage::new(LAYOUTS.state.clone(), state),
+        },
         Written::Step(step) => Record::Step(Box::new(Step {
             observation: step.observation,
             decision: step.decision,

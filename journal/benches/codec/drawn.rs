@@ -57,7 +57,8 @@ impl Mesh {
             let size = self.endpoints / SERVICES;
             let mut endpoints: Vec<Endpoint> = (0..size)
                 .map(|endpoint| Endpoint {
-                    address: format!("10.{number}.{}.{}:8080", endpoint / 250, endpoint % 250).into(),
+                    address: format!("10.{number}.{}.{}:8080", endpoint / 250, endpoint % 250)
+                        .into(),
                     locality: Locality::default(),
                     concurrency: None,
                     ready: true,
@@ -81,11 +82,8 @@ impl Mesh {
         let size = u32::try_from(self.endpoints / SERVICES).unwrap();
         let rows = (0..size).map(|endpoint| {
             let requests = self.chance.count(RATE);
-            let timed = if self.sampled < 1.0 {
-                self.chance.count(RATE * self.sampled)
-            } else {
-                requests
-            };
+            let timed =
+                if self.sampled < 1.0 { self.chance.count(RATE * self.sampled) } else { requests };
             Row {
                 endpoint,
                 requests,

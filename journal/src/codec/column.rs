@@ -8,18 +8,22 @@
 //!
 //! | part of a block | bytes |
 //! |---|---|
-//! | width in bits, + 128 where there are exceptions | 1 |
-//! | least number | varint |
+//! | width in bits, + 64 where the least number is zero, + 128 where there are exceptions | 1 |
+//! | least number, unless it is zero beside a width of 1 to 63 | varint |
 //! | of a width of 0: how many blocks alike follow | varint |
 //! | of exceptions: how many (1); of each its place (1) and the bits above the width (varint) | |
-//! | numbers | 16 x width, fewer in the last block |
+//! | numbers | 8 x width, fewer in the last block |
 
 use super::bytes::{self, Corrupt};
 
-/// Numbers in a block: places of exceptions fit a byte, and a block fits the first cache.
-pub(super) const BLOCK: usize = 128;
+/// Numbers in a block: as few as can pay for its head, since numbers that are near are alike.
+const BLOCK: usize = 64;
 
+/// Beside the width: exceptions follow.
 const EXCEPTIONS: u8 = 0x80;
+
+/// Added to a width of at least one: the least number is zero, and left out.
+const FROM_ZERO: u8 = 64;
 
 /// A column that is written.
 #[derive(Debug, Default)]
@@ -94,13 +98,17 @@ impl Packer {
             .map(|(at, &number)| (at, above(number, width)))
             .filter(|&(_, above)| above > 0)
             .collect();
-        self.out.push(width | if over.is_empty() { 0 } else { EXCEPTIONS });
-        bytes::put(&mut self.out, least);
+        let from_zero = least == 0 && (1..FROM_ZERO).contains(&width);
+        let exceptions = if over.is_empty() { 0 } else { EXCEPTIONS };
+        self.out.push(exceptions | if from_zero { width + FROM_ZERO } else { width });
+        if !from_zero {
+            bytes::put(&mut self.out, least);
+        }
         if width == 0 {
             bytes::put(&mut self.out, 0);
         }
         if !over.is_empty() {
-            // A block has at most 128 of them.
+            // A block has at most 64 of them.
             self.out.push(u8::try_from(over.len()).unwrap_or(u8::MAX));
             for (at, above) in over {
                 self.out.push(at);
@@ -205,6 +213,7 @@ impl Column {
         self.present.then_some(&self.bytes)
     }
 
+    #[inline]
     pub(super) fn next(&mut self) -> u64 {
         if !self.present {
             return 0;
@@ -253,8 +262,10 @@ impl Column {
         let mut rest = self.bytes.get(self.at..)?;
         let rest = &mut rest;
         let head = bytes::byte(rest)?;
-        let width = u32::from(head & !EXCEPTIONS);
-        let least = bytes::varint(rest)?;
+        let (width, least) = match head & !EXCEPTIONS {
+            width @ 0..=FROM_ZERO => (u32::from(width), bytes::varint(rest)?),
+            more => (u32::from(more - FROM_ZERO), 0),
+        };
         if width == 0 {
             self.more = bytes::varint(rest)?;
         }
@@ -281,9 +292,6 @@ impl Column {
 }
 
 fn get_bits(packed: &[u8], width: u32, block: &mut [u64; BLOCK]) -> Option<()> {
-    if width > 64 {
-        return None;
-    }
     // Zeros behind the end, so that every number is one load.
     let mut padded = [0_u8; BLOCK * 8 + 16];
     padded.get_mut(..packed.len())?.copy_from_slice(packed);
@@ -330,15 +338,21 @@ mod tests {
     #[test]
     fn small_numbers_take_few_bits_and_alike_ones_none() {
         assert_eq!(check(&[0; 10_000]), 0);
-        assert_eq!(check(&[7; 10_000]), 3);
+        assert_eq!(check(&[7; 10_000]), 4);
         let mut counts: Vec<u64> = (0..1_024).map(|n| 50 + n * 7 % 16).collect();
-        assert_eq!(check(&counts), 8 * (2 + 64));
+        assert_eq!(check(&counts), 16 * (2 + 32));
         counts[300] = 1 << 40;
-        assert!(check(&counts) < 8 * (2 + 64) + 10, "one that is odd costs only itself");
+        assert!(check(&counts) < 16 * (2 + 32) + 10, "one that is odd costs only itself");
     }
 
     fn number() -> impl Strategy<Value = u64> {
-        prop_oneof![Just(0), Just(u64::MAX), 0..20_u64, any::<u64>(), any::<u32>().prop_map(u64::from)]
+        prop_oneof![
+            Just(0),
+            Just(u64::MAX),
+            0..20_u64,
+            any::<u64>(),
+            any::<u32>().prop_map(u64::from)
+        ]
     }
 
     proptest! {

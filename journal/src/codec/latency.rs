@@ -6,6 +6,7 @@ use weir_engine::latency::Latency;
 use weir_engine::observation::Row;
 
 use super::bytes::{self, Corrupt};
+use super::foreign;
 use super::sheet::{In, Out, field};
 
 /// A difference between two counts' bits that takes as much room as all of them.
@@ -15,6 +16,7 @@ const FAR: u64 = 1 << 40;
 const TOGETHER: u64 = 0;
 const AS_EXPECTED: u64 = 1;
 const APART: u64 = 2;
+const FOREIGN: u64 = 3;
 
 /// How many requests the buckets count.
 pub(super) fn timed(latency: &Latency) -> f64 {
@@ -23,14 +25,14 @@ pub(super) fn timed(latency: &Latency) -> f64 {
     if sum.is_nan() { 0.0 } else { sum }
 }
 
-pub(super) fn write_buckets<'a>(
-    out: &mut Out,
-    rows: &[Row],
-    expected: impl Fn(usize) -> &'a Row,
-) {
-    let forms: Vec<u64> =
-        rows.iter().enumerate().map(|(at, row)| form(&row.latency, &expected(at).latency)).collect();
-    let together = || rows.iter().zip(&forms).enumerate().filter(|(_, (_, form))| **form == TOGETHER);
+pub(super) fn write_buckets<'a>(out: &mut Out, rows: &[Row], expected: impl Fn(usize) -> &'a Row) {
+    let forms: Vec<u64> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| form(&row.latency, &expected(at).latency))
+        .collect();
+    let together =
+        || rows.iter().zip(&forms).enumerate().filter(|(_, (_, form))| **form == TOGETHER);
     let used = together().flat_map(|(_, (row, _))| &row.latency.buckets);
     let (first, end) = used.fold((u8::MAX, 0), |(first, end), &(bucket, _)| {
         (first.min(bucket), end.max(usize::from(bucket) + 1))
@@ -47,8 +49,10 @@ pub(super) fn write_buckets<'a>(
     counts.iter().for_each(|&count| out.push(field::BUCKET_COUNT, count.into()));
     for (row, &form) in rows.iter().zip(&forms) {
         out.push(field::BUCKETS, form);
-        if form == APART {
-            write_apart(out, &row.latency);
+        match form {
+            APART => write_apart(out, &row.latency),
+            FOREIGN => write_foreign(out, &row.latency),
+            _ => {}
         }
     }
 }
@@ -56,16 +60,53 @@ pub(super) fn write_buckets<'a>(
 fn form(latency: &Latency, expected: &Latency) -> u64 {
     let ascending = latency.buckets.is_sorted_by(|a, b| a.0 < b.0);
     let counted = latency.buckets.iter().all(|&(_, count)| small(count).is_some());
-    match (ascending && counted, !expected.buckets.is_empty()) {
-        (false, _) => APART,
-        (true, true) if same(latency, expected) => AS_EXPECTED,
-        (true, _) => TOGETHER,
+    if ascending && counted {
+        let as_expected = !expected.buckets.is_empty() && same(latency, expected);
+        return if as_expected { AS_EXPECTED } else { TOGETHER };
     }
+    if ascending && above_foreign(latency).is_some() { FOREIGN } else { APART }
+}
+
+/// The foreign counts that a histogram was made of, and what each of ours lies above what they come
+/// to; nothing where they do not come to the same buckets.
+fn above_foreign(latency: &Latency) -> Option<([u64; foreign::THEIRS], Vec<u64>)> {
+    let counts = foreign::guessed(latency)?;
+    let ours = foreign::in_ours(&counts);
+    let filled = || (0_u8..).zip(&ours).filter(|(_, count)| **count > 0.0);
+    if !filled().map(|(bucket, _)| bucket).eq(latency.buckets.iter().map(|(bucket, _)| *bucket)) {
+        return None;
+    }
+    let above = filled().zip(&latency.buckets).map(|((_, guess), (_, count))| {
+        let above = bytes::zigzag(count.to_bits().wrapping_sub(guess.to_bits()));
+        (above < FAR).then_some(above)
+    });
+    Some((counts, above.collect::<Option<_>>()?))
+}
+
+fn write_foreign(out: &mut Out, latency: &Latency) {
+    if let Some((counts, above)) = above_foreign(latency) {
+        counts.iter().for_each(|&count| out.push(field::FOREIGN, count));
+        above.iter().for_each(|&above| out.push(field::FOREIGN_ABOVE, above));
+    }
+}
+
+fn read_foreign(from: &mut In) -> Vec<(u8, f64)> {
+    let counts = std::array::from_fn(|_| from.next(field::FOREIGN));
+    let filled = (0_u8..).zip(foreign::in_ours(&counts)).filter(|(_, count)| *count > 0.0);
+    filled
+        .map(|(bucket, guess)| {
+            let above = bytes::unzigzag(from.next(field::FOREIGN_ABOVE));
+            (bucket, f64::from_bits(guess.to_bits().wrapping_add(above)))
+        })
+        .collect()
 }
 
 fn same(a: &Latency, b: &Latency) -> bool {
     a.buckets.len() == b.buckets.len()
-        && a.buckets.iter().zip(&b.buckets).all(|(a, b)| (a.0, a.1.to_bits()) == (b.0, b.1.to_bits()))
+        && a.buckets
+            .iter()
+            .zip(&b.buckets)
+            .all(|(a, b)| (a.0, a.1.to_bits()) == (b.0, b.1.to_bits()))
 }
 
 /// A whole count of at least one and 32 bits.
@@ -73,8 +114,8 @@ fn small(count: f64) -> Option<u32> {
     super::float::whole(count).and_then(|n| u32::try_from(n).ok()).filter(|&n| n > 0)
 }
 
-/// Foreign buckets are split into equal parts, but for a rounding: most counts are the one before,
-/// and a few representable numbers more or less. Others stand apart.
+/// What is split into equal parts is alike but for a rounding: a count that is the one before and a
+/// few representable numbers more or less is that difference. Others keep their bits.
 fn write_apart(out: &mut Out, latency: &Latency) {
     bytes::put(out.blob(field::ODD_BUCKETS), latency.buckets.len() as u64);
     let mut last = 0_u64;
@@ -122,6 +163,7 @@ pub(super) fn read_buckets<'a>(
             }
             AS_EXPECTED => row.latency.buckets.clone_from(&expected(at).latency.buckets),
             APART => row.latency.buckets = read_apart(from)?,
+            FOREIGN => row.latency.buckets = read_foreign(from),
             _ => return Err(Corrupt("a row's kind of buckets")),
         }
     }

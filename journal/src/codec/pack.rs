@@ -28,7 +28,9 @@ pub(super) fn read(rest: &mut &[u8], alike: &[u8]) -> Option<Vec<u8>> {
     if length > FRAME_MAX || length / RATIO_MAX > packed.len() {
         return None;
     }
-    lz4_flex::block::decompress_with_dict(packed, length, alike).ok().filter(|plain| plain.len() == length)
+    lz4_flex::block::decompress_with_dict(packed, length, alike)
+        .ok()
+        .filter(|plain| plain.len() == length)
 }
 
 #[cfg(test)]

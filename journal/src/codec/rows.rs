@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_engine::latency::Latency;
 use weir_engine::observation::{Row, ZoneTraffic};
 
 use super::bytes::{Corrupt, unzigzag, zigzag};
@@ -55,7 +56,11 @@ impl Expected<'_> {
     }
 
     fn rows(self, rows: &[Row]) -> Cow<'static, [Row]> {
-        if self.0.is_empty() { Cow::Borrowed(&[]) } else { rows.iter().map(|row| self.row(row.endpoint)).collect() }
+        if self.0.is_empty() {
+            Cow::Borrowed(&[])
+        } else {
+            rows.iter().map(|row| self.row(row.endpoint)).collect()
+        }
     }
 }
 
@@ -121,16 +126,32 @@ pub(super) fn read(
 }
 
 fn write_counts(out: &mut Out, row: &Row, sum: &Row) {
-    out.push(field::REQUESTS, row.requests.wrapping_sub(sum.requests));
-    out.push(field::ERRORS, row.errors.wrapping_sub(sum.errors));
-    out.push(field::TIMEOUTS, row.timeouts.wrapping_sub(sum.timeouts));
-    out.push(field::LOCAL_FAILURES, row.local_failures.wrapping_sub(sum.local_failures));
-    write_scaled(out, JUDGED_REQUESTS, row.judged_requests, expected_votes(row.requests));
-    write_scaled(out, JUDGED_ERRORS, row.judged_errors, expected_votes(row.errors));
-    out.push(field::ROW_CLIENTS, zigzag(u64::from(row.clients).wrapping_sub(sum.clients.into())));
-    write_in_flight(out, row.in_flight, sum.in_flight);
-    out.push(field::EJECTED_BY, row.ejected_by.into());
-    out.push(field::OPINIONS, row.opinions.into());
+    // All there is: a new field has to be written, here or by the caller.
+    let Row {
+        endpoint: _,
+        requests,
+        errors,
+        timeouts,
+        local_failures,
+        judged_requests,
+        judged_errors,
+        exposure: _,
+        clients,
+        in_flight,
+        latency: Latency { count: _, sum_ms: _, buckets: _ },
+        ejected_by,
+        opinions,
+    } = row;
+    out.push(field::REQUESTS, requests.wrapping_sub(sum.requests));
+    out.push(field::ERRORS, errors.wrapping_sub(sum.errors));
+    out.push(field::TIMEOUTS, timeouts.wrapping_sub(sum.timeouts));
+    out.push(field::LOCAL_FAILURES, local_failures.wrapping_sub(sum.local_failures));
+    write_scaled(out, JUDGED_REQUESTS, *judged_requests, expected_votes(*requests));
+    write_scaled(out, JUDGED_ERRORS, *judged_errors, expected_votes(*errors));
+    out.push(field::ROW_CLIENTS, zigzag(u64::from(*clients).wrapping_sub(sum.clients.into())));
+    write_in_flight(out, *in_flight, sum.in_flight);
+    out.push(field::EJECTED_BY, u64::from(*ejected_by));
+    out.push(field::OPINIONS, u64::from(*opinions));
 }
 
 fn read_counts(from: &mut In, row: &mut Row, sum: &Row) -> Result<(), Corrupt> {
@@ -167,7 +188,12 @@ fn read_in_flight(from: &mut In, expected: Option<f64>) -> Result<Option<f64>, C
 /// Two columns: seconds and nanoseconds, as differences from those before.
 pub(super) const EXPOSURE: [usize; 2] = [field::EXPOSURE, field::EXPOSURE_NANOS];
 
-pub(super) fn write_duration(out: &mut Out, [seconds, nanos]: [usize; 2], new: Duration, old: Duration) {
+pub(super) fn write_duration(
+    out: &mut Out,
+    [seconds, nanos]: [usize; 2],
+    new: Duration,
+    old: Duration,
+) {
     out.push(seconds, zigzag(new.as_secs().wrapping_sub(old.as_secs())));
     out.push(nanos, zigzag(u64::from(new.subsec_nanos()).wrapping_sub(old.subsec_nanos().into())));
 }
@@ -220,24 +246,21 @@ fn near(value: f64, scale: f64) -> Near {
 /// 0 as expected, 1 bits apart, 2 zero, else the difference in multiples and three.
 fn write_scaled(out: &mut Out, Scaled(column, above, scale): Scaled, value: f64, near: Near) {
     if value.to_bits() == near.value.to_bits() {
-        out.push(column, 0);
-        out.push(above, 0);
-        return;
+        return out.push(column, 0);
     }
     if value.to_bits() == 0 {
-        out.push(column, 2);
-        out.push(above, 0);
-        return;
+        return out.push(column, 2);
     }
     let split = float::split(value, scale).and_then(|(multiple, rest)| {
         let difference = multiple.wrapping_sub(near.multiple);
         let code = if near.multiple == 0 { difference } else { zigzag(difference) };
         Some((code.checked_add(3)?, zigzag(rest)))
     });
-    let (code, rest) = split.unwrap_or((1, 0));
-    out.push(column, code);
-    out.push(above, rest);
-    if code == 1 {
+    if let Some((code, rest)) = split {
+        out.push(column, code);
+        out.push(above, rest);
+    } else {
+        out.push(column, 1);
         out.push_raw(value);
     }
 }
@@ -247,13 +270,13 @@ fn read_scaled(
     Scaled(column, above, scale): Scaled,
     near: Near,
 ) -> Result<f64, Corrupt> {
-    let (code, rest) = (from.next(column), from.next(above));
-    let difference = match code {
+    let difference = match from.next(column) {
         0 => return Ok(near.value),
         1 => return from.next_raw(),
         2 => return Ok(0.0),
         code if near.multiple == 0 => code - 3,
         code => unzigzag(code - 3),
     };
-    Ok(float::joined(near.multiple.wrapping_add(difference), unzigzag(rest), scale))
+    let rest = unzigzag(from.next(above));
+    Ok(float::joined(near.multiple.wrapping_add(difference), rest, scale))
 }

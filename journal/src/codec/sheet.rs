@@ -65,6 +65,8 @@ pub(super) mod field {
     pub(crate) const BUCKET_COUNT: usize = 51;
     pub(crate) const IN_FLIGHT_KNOWN: usize = 52;
     pub(crate) const IN_FLIGHT_ABOVE: usize = 53;
+    pub(crate) const FOREIGN: usize = 54;
+    pub(crate) const FOREIGN_ABOVE: usize = 55;
     // What queries counted.
     pub(crate) const INDICATED_NAMESPACE: usize = 60;
     pub(crate) const INDICATED_NAME: usize = 61;
@@ -108,11 +110,7 @@ impl Default for Out {
     fn default() -> Self {
         let mut columns = Vec::new();
         columns.resize_with(field::END, Packer::default);
-        Self {
-            columns,
-            blobs: vec![Vec::new(); field::END],
-            last: vec![Vec::new(); field::END],
-        }
+        Self { columns, blobs: vec![Vec::new(); field::END], last: vec![Vec::new(); field::END] }
     }
 }
 

@@ -137,9 +137,10 @@ fn lists() -> impl Strategy<Value = Observation> {
             window,
         },
     );
-    let indicated = (service(), name(), float(), float()).prop_map(
-        |(service, objective, good, total)| Indicated { service, objective, good, total },
-    );
+    let indicated =
+        (service(), name(), float(), float()).prop_map(|(service, objective, good, total)| {
+            Indicated { service, objective, good, total }
+        });
     let fitted = (service(), count(), any::<Vec<u8>>())
         .prop_map(|(service, version, weights)| Fitted { service, version, weights });
     (vec(log, 0..4), vec(indicated, 0..3), vec(fitted, 0..3), vec(receipt(), 0..4)).prop_map(
@@ -240,7 +241,11 @@ proptest! {
 #[test]
 fn a_recording_of_a_real_mesh_comes_back() {
     let records = recorded();
-    assert!(records.iter().any(|record| matches!(record, Record::Step(step) if !step.changed.is_empty())));
+    assert!(
+        records
+            .iter()
+            .any(|record| matches!(record, Record::Step(step) if !step.changed.is_empty()))
+    );
     let bodies = check(&records);
     let size: usize = bodies.iter().map(Vec::len).sum();
     let old = include_bytes!("../../tests/golden/v1.weir").len();
@@ -264,7 +269,8 @@ fn what_a_later_build_adds_is_skipped_and_what_an_earlier_one_lacks_is_default()
 
 #[test]
 fn an_absurd_number_of_rows_is_refused() {
-    let rows: Vec<Row> = (0..3_000_000).map(|endpoint| Row { endpoint, ..Row::default() }).collect();
+    let rows: Vec<Row> =
+        (0..3_000_000).map(|endpoint| Row { endpoint, ..Row::default() }).collect();
     let traffic = vec![ServiceTraffic { rows: rows.into(), ..ServiceTraffic::default() }];
     let observation = Observation { traffic, ..Observation::default() };
     let step = Step { observation, decision: [0; 16], changed: vec![] };

@@ -57,10 +57,14 @@ pub(super) fn read(
         for _ in 0..zones.capacity() {
             let name = Place::from(&*zone.next(from, names)?);
             let count = room.take(from.next(field::ZONE_ROWS))?;
-            zones.push(ZoneTraffic { zone: name, rows: rows::read(from, count, Expected(&[]), &mut exposure)? });
+            zones.push(ZoneTraffic {
+                zone: name,
+                rows: rows::read(from, count, Expected(&[]), &mut exposure)?,
+            });
         }
         let rows = rows::read(from, count, Expected(&zones), &mut exposure)?;
-        let totals = totals.then(|| rows::read(from, 1, Expected(&[]), &mut exposure)).transpose()?;
+        let totals =
+            totals.then(|| rows::read(from, 1, Expected(&[]), &mut exposure)).transpose()?;
         let totals = totals.and_then(|rows: Arc<[Row]>| rows.first().cloned());
         traffic.push(ServiceTraffic { service, clients, reporters, rows, totals, zones });
     }

@@ -88,7 +88,8 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             }
             Shape::List(one) => {
                 let left = self.length()?;
-                visitor.visit_seq(Items { shapes: std::iter::repeat_n(&**one, left), rest: self.rest })
+                visitor
+                    .visit_seq(Items { shapes: std::iter::repeat_n(&**one, left), rest: self.rest })
             }
             Shape::Map(two) => {
                 let left = self.length()?;
@@ -158,7 +159,10 @@ struct Entries<'a, 'de> {
 impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = Misfit;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Misfit> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Misfit> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         seed.deserialize(Value { shape: &self.two.0, rest: self.rest }).map(Some)
@@ -178,7 +182,10 @@ struct Fields<'a, 'de, I> {
 impl<'a, 'de, I: Iterator<Item = &'a (String, Shape)>> MapAccess<'de> for Fields<'a, 'de, I> {
     type Error = Misfit;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Misfit> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Misfit> {
         let Some((name, shape)) = self.fields.next() else { return Ok(None) };
         self.value = Some(shape);
         seed.deserialize(StrDeserializer::new(name)).map(Some)

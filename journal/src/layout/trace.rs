@@ -167,9 +167,8 @@ impl<'de> Deserializer<'de> for Walker<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Untraceable> {
         match self.become_if_unknown(|| Shape::List(Box::new(Shape::Unknown))) {
-            (Shape::List(one), depth) => {
-                visitor.visit_seq(Items { shapes: std::slice::from_mut(&mut **one).iter_mut(), depth })
-            }
+            (Shape::List(one), depth) => visitor
+                .visit_seq(Items { shapes: std::slice::from_mut(&mut **one).iter_mut(), depth }),
             _ => changed(),
         }
     }
@@ -180,7 +179,9 @@ impl<'de> Deserializer<'de> for Walker<'_> {
         visitor: V,
     ) -> Result<V::Value, Untraceable> {
         match self.become_if_unknown(|| Shape::Tuple(vec![Shape::Unknown; length])) {
-            (Shape::Tuple(all), depth) => visitor.visit_seq(Items { shapes: all.iter_mut(), depth }),
+            (Shape::Tuple(all), depth) => {
+                visitor.visit_seq(Items { shapes: all.iter_mut(), depth })
+            }
             _ => changed(),
         }
     }
@@ -196,7 +197,9 @@ impl<'de> Deserializer<'de> for Walker<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Untraceable> {
         match self.become_if_unknown(|| Shape::Map(Box::new((Shape::Unknown, Shape::Unknown)))) {
-            (Shape::Map(two), depth) => visitor.visit_map(Entry { two: Some(two), value: None, depth }),
+            (Shape::Map(two), depth) => {
+                visitor.visit_map(Entry { two: Some(two), value: None, depth })
+            }
             _ => changed(),
         }
     }
@@ -268,7 +271,10 @@ impl<'de> MapAccess<'de> for Entry<'_> {
         seed.deserialize(Walker::inner(key, self.depth)?).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Untraceable> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, Untraceable> {
         match self.value.take() {
             Some(value) => seed.deserialize(Walker::inner(value, self.depth)?),
             None => changed(),
@@ -302,7 +308,10 @@ impl<'de> VariantAccess<'de> for Walker<'_> {
         <()>::deserialize(self)
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Untraceable> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<S::Value, Untraceable> {
         seed.deserialize(self)
     }
 

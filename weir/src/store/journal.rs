@@ -16,7 +16,7 @@ use crate::recording;
 /// How large the journal may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// A segment is closed at this size.
+    /// A segment is closed at this size, unless the state at its beginning is much of it.
     pub segment: u64,
     /// All segments together: the oldest are deleted beyond it.
     pub total: u64,
@@ -29,6 +29,12 @@ impl Bounds {
     /// Sixteen segments of a total.
     pub fn of_total(total: u64) -> Self {
         Self { segment: total / 16, total }
+    }
+
+    /// Where a segment is closed that begins with a state of so many bytes: of a large mesh it would
+    /// hold little else, so that it may be longer, as long as four fit.
+    fn full(self, state: u64) -> u64 {
+        state.saturating_mul(4).min(self.total / 4).max(self.segment)
     }
 }
 
@@ -65,6 +71,8 @@ struct Open {
     file: File,
     writer: Writer,
     length: u64,
+    /// At this length it is closed.
+    full: u64,
 }
 
 /// What was found when an earlier journal was continued.
@@ -101,7 +109,7 @@ impl Journal {
         at: Moment,
         state: impl FnOnce() -> StateImage,
     ) -> Result<(), StoreError> {
-        if self.open.as_ref().is_none_or(|open| open.length >= self.bounds.segment) {
+        if self.open.as_ref().is_none_or(|open| open.length >= open.full) {
             self.open = None;
             self.begin(at, state())?;
         }
@@ -130,7 +138,6 @@ impl Journal {
     }
 
     fn begin(&mut self, at: Moment, state: StateImage) -> Result<(), StoreError> {
-        self.make_room()?;
         let path = self.folder.join(format!("{:020}.weir", at.millis()));
         let mut writer = Writer::new(self.link);
         let mut head = writer.header();
@@ -140,6 +147,8 @@ impl Journal {
             model: self.origin.model.clone(),
             state,
         }));
+        let full = self.bounds.full(head.len() as u64);
+        self.make_room(full)?;
         let mut file = doing("write", &path, File::create(&path))?;
         if let Err(error) = doing("write", &path, file.write_all(&head)) {
             // The beginning of a segment is of no use.
@@ -149,7 +158,7 @@ impl Journal {
         }
         sync_folder(&self.folder)?;
         self.link = writer.link();
-        self.open = Some(Open { path, file, writer, length: head.len() as u64 });
+        self.open = Some(Open { path, file, writer, length: head.len() as u64, full });
         Ok(())
     }
 
@@ -162,10 +171,10 @@ impl Journal {
         }
     }
 
-    fn make_room(&self) -> Result<(), StoreError> {
+    fn make_room(&self, needed: u64) -> Result<(), StoreError> {
         let mut paths = recording::segments(&self.folder)?;
         paths.reverse();
-        let mut total = self.bounds.segment;
+        let mut total = needed;
         for path in paths {
             total += doing("look at", &path, fs::metadata(&path))?.len();
             if total > self.bounds.total {
