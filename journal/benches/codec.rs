@@ -14,6 +14,7 @@
 
 use std::borrow::Cow;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ fn main() {
         let records = decided((0..seconds).map(&mut seen));
         measure(&format!("drawn, {:.0} % timed", sampled * 100.0), &records);
     }
-    for path in std::env::args().skip(1).filter(|word| word.ends_with(".weir")) {
+    let words = std::env::args().skip(1).map(PathBuf::from);
+    for path in words.filter(|word| word.extension().is_some_and(|end| end == "weir")) {
         let bytes = std::fs::read(&path).unwrap();
         let records = Reader::open(&bytes).unwrap().1.collect::<Result<Vec<_>, _>>().unwrap();
         measure("recorded", &records);
@@ -218,7 +220,7 @@ fn rows(record: &Record) -> usize {
     }
 }
 
-fn is_at_rest(record: &&Record) -> bool {
+fn is_at_rest(record: &Record) -> bool {
     matches!(record, Record::Step(step) if step.changed.is_empty())
 }
 
@@ -238,7 +240,7 @@ fn measure(name: &str, records: &[Record]) {
     assert!(read().eq(records.iter().cloned()), "what is read is what was written");
     new.reading = timed(|| read().for_each(|record| drop(black_box(record)))).1;
     let all: usize = records.iter().map(rows).sum();
-    let at_rest: usize = records.iter().filter(is_at_rest).map(rows).sum();
+    let at_rest: usize = records.iter().filter(|record| is_at_rest(record)).map(rows).sum();
     let steps = records.iter().filter(|record| rows(record) > 0).count();
     println!("{name}: {} endpoints, {steps} ticks", all / steps);
     new.print("format 2", (all, at_rest));

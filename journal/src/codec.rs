@@ -196,7 +196,9 @@ impl Encoder {
             observation.logs.len(),
             observation.fitted.len(),
         ];
-        lengths.iter().for_each(|&length| bytes::put(out.blob(field::COUNTS), length as u64));
+        for length in lengths {
+            bytes::put(out.blob(field::COUNTS), length as u64);
+        }
         if let Some(budget) = observation.log_budget {
             bytes::put(out.blob(field::LOG_BUDGET), budget.into());
         }

@@ -156,6 +156,7 @@ impl fmt::Debug for Layout {
 }
 
 impl Shape {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all that hold no others are alike")]
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Option(one) => {
@@ -174,7 +175,9 @@ impl Shape {
             Self::Tuple(all) => {
                 out.push(19);
                 bytes::put(out, all.len() as u64);
-                all.iter().for_each(|one| one.write(out));
+                for one in all {
+                    one.write(out);
+                }
             }
             Self::Struct(all) | Self::Enum(all) => {
                 out.push(if matches!(self, Self::Struct(_)) { 20 } else { 21 });
@@ -216,6 +219,7 @@ impl Shape {
         })
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all that hold no others are alike")]
     fn tell(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
         let list = |f: &mut fmt::Formatter<'_>, word: &str, all: &[(String, Self)]| {
             f.write_str(word)?;

@@ -45,7 +45,7 @@ fn what_is_read_is_what_was_seen() {
     assert_eq!(state.services[0].topology.endpoints.len(), 10);
     let steps = steps.iter().map(|record| match record {
         Record::Step(step) => step,
-        other => panic!("{other:?}"),
+        Record::Opened { .. } | Record::Closed { .. } => panic!("a step, not {record:?}"),
     });
     let rows = steps.flat_map(|step| &step.observation.traffic).flat_map(|one| &one.rows[..]);
     let (requests, sum_ms) = rows.fold((0, 0.0), |(requests, sum_ms), row| {

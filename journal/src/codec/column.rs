@@ -304,8 +304,7 @@ fn get_bits(packed: &[u8], width: u32, block: &mut [u64; BLOCK]) -> Option<()> {
             u64::from_le_bytes(padded[at..at + 8].try_into().ok()?) >> shift & mask
         } else {
             let held = u128::from_le_bytes(padded[at..at + 16].try_into().ok()?) >> shift;
-            // The mask keeps 64 bits at most.
-            (held & u128::from(mask)) as u64
+            u64::try_from(held & u128::from(mask)).ok()?
         };
     }
     Some(())
@@ -329,7 +328,9 @@ mod tests {
     #[track_caller]
     fn check(numbers: &[u64]) -> usize {
         let mut packer = Packer::default();
-        numbers.iter().for_each(|&number| packer.push(number));
+        for &number in numbers {
+            packer.push(number);
+        }
         let bytes = packer.finish();
         assert_eq!(back(numbers, &bytes), numbers);
         bytes.len()
@@ -337,8 +338,8 @@ mod tests {
 
     #[test]
     fn small_numbers_take_few_bits_and_alike_ones_none() {
-        assert_eq!(check(&[0; 10_000]), 0);
-        assert_eq!(check(&[7; 10_000]), 4);
+        assert_eq!(check(&vec![0; 10_000]), 0);
+        assert_eq!(check(&vec![7; 10_000]), 4);
         let mut counts: Vec<u64> = (0..1_024).map(|n| 50 + n * 7 % 16).collect();
         assert_eq!(check(&counts), 16 * (2 + 32));
         counts[300] = 1 << 40;

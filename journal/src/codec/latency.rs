@@ -46,7 +46,9 @@ pub(super) fn write_buckets<'a>(out: &mut Out, rows: &[Row], expected: impl Fn(u
             counts[usize::from(bucket - first) * rows.len() + at] = small(count).unwrap_or(0);
         }
     }
-    counts.iter().for_each(|&count| out.push(field::BUCKET_COUNT, count.into()));
+    for count in counts {
+        out.push(field::BUCKET_COUNT, count.into());
+    }
     for (row, &form) in rows.iter().zip(&forms) {
         out.push(field::BUCKETS, form);
         match form {
@@ -85,8 +87,12 @@ fn above_foreign(latency: &Latency) -> Option<([u64; foreign::THEIRS], Vec<u64>)
 
 fn write_foreign(out: &mut Out, latency: &Latency) {
     if let Some((counts, above)) = above_foreign(latency) {
-        counts.iter().for_each(|&count| out.push(field::FOREIGN, count));
-        above.iter().for_each(|&above| out.push(field::FOREIGN_ABOVE, above));
+        for count in counts {
+            out.push(field::FOREIGN, count);
+        }
+        for above in above {
+            out.push(field::FOREIGN_ABOVE, above);
+        }
     }
 }
 

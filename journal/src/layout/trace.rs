@@ -35,6 +35,7 @@ pub(super) fn shape<T: DeserializeOwned>() -> Result<Shape, Untraceable> {
 }
 
 impl Shape {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all that hold no others are alike")]
     fn is_whole(&self) -> bool {
         match self {
             Self::Unknown => false,
@@ -67,7 +68,7 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn inner<'b>(shape: &'b mut Shape, depth: usize) -> Result<Walker<'b>, Untraceable> {
+    fn inner(shape: &mut Shape, depth: usize) -> Result<Walker<'_>, Untraceable> {
         if depth >= DEPTH_MAX {
             return Err(Untraceable("it is too deep".to_owned()));
         }

@@ -306,6 +306,12 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_holds_more_than_the_state_it_begins_with() {
+        let full = |state: u64| BOUNDS.full(state << 10) >> 10;
+        assert_eq!((full(1), full(3), full(1_000)), (8, 12, 16), "four fit into 64");
+    }
+
+    #[test]
     fn stays_within_its_bound() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(folder.path(), BOUNDS, origin()).unwrap();
