@@ -16,7 +16,7 @@ use weir_engine::observation::{Observation, Report, Source, fold};
 use weir_engine::state::State;
 use weir_engine::topology::{ClusterForm, Topology};
 use weir_engine::units::Moment;
-use weir_journal::{Record, Step, digest};
+use weir_journal::{Record, StateImage, Step, digest};
 use weir_models::reference::{Memory, Reference};
 
 use crate::config::{Endpoints, Service};
@@ -118,8 +118,7 @@ impl Recorder {
 
     /// Begins a segment with the state as it is, where one is due.
     fn prepare(&mut self, at: Moment) -> Result<(), StoreError> {
-        let state = || postcard::to_allocvec(&self.state).expect("the state is plain data");
-        self.journal.prepare(at, state)
+        self.journal.prepare(at, || StateImage::of(&self.state))
     }
 
     fn declared(&mut self, reports: &[Report], at: Moment) -> Topology {
