@@ -35,6 +35,11 @@ impl<M: Model> Governor<M> {
         }
     }
 
+    /// Governs by another goal from the next step on.
+    pub fn follow(&mut self, goal: Goal) {
+        self.goals = Some(Goals { services: vec![goal], ..Goals::default() });
+    }
+
     /// One step; what proxies shall use from now on.
     pub fn step(&mut self, tick: Tick) -> Option<Assignment> {
         let observation = self.observe(tick);

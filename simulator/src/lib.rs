@@ -13,6 +13,7 @@ pub mod world;
 pub mod governor;
 pub mod score;
 pub mod trace;
+pub mod twin;
 mod telemetry;
 mod proxy;
 mod pool;

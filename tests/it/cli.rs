@@ -13,6 +13,7 @@ mod simulate;
 mod start;
 mod stop;
 mod usage;
+mod what_if;
 
 use weir_tests::weir::Ended;
 

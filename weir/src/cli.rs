@@ -13,7 +13,9 @@ use crate::config::{Given, Origin, parse_duration};
 mod recorded;
 
 use recorded::service;
-pub use recorded::{About, Diff, Explain, Format, Journal, Replay, Results, Show, Stretch, Test};
+pub use recorded::{
+    About, Diff, Explain, Format, Journal, Replay, Results, Show, Stretch, Test, WhatIf,
+};
 
 /// Governs a service mesh's traffic by goals.
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Play scenarios on real Envoy processes: Weir and other balancers, one after another.
     Arena(Arena),
+    /// Try policies on a twin of a recorded service.
+    WhatIf(WhatIf),
     /// Measure the judges on labelled data.
     #[command(subcommand)]
     Evaluate(Evaluate),
@@ -278,6 +282,18 @@ pub enum Evaluate {
     Petshop(Labelled),
     /// Forecasts of periodic load: breaches of a line, and how long before they are foretold.
     Forecast(Labelled),
+    /// What another policy would have come to, foretold from recordings of scenarios.
+    Twin {
+        /// Files of scenarios; a folder is all of its files.
+        #[arg(required = true, value_name = "SCENARIO")]
+        scenarios: Vec<PathBuf>,
+        /// Recordings of each scenario.
+        #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+        seeds: u16,
+        /// How to print the result.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
     /// Whether a new version is worse than the one in use, on simulated and on recorded pairs.
     Canary {
         /// A folder of recorded pairs; simulations alone if left out.

@@ -14,6 +14,7 @@ pub mod replay;
 pub mod run;
 pub mod simulate;
 pub mod test;
+pub mod what_if;
 
 /// All went well.
 pub const OK: u8 = 0;

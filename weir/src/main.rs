@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
 use weir::commands::{
     self, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, record, replay,
-    run, simulate, test,
+    run, simulate, test, what_if,
 };
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Diff(asked) => diff::run(asked),
         Command::Journal(asked) => journal::run(asked),
         Command::Record(asked) => record::run(asked, colour),
+        Command::WhatIf(asked) => what_if::run(asked, colour),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use weir_engine::names::{Address, ServiceId};
 
-use super::Output;
+use super::{Output, Report};
 use crate::times::{When, when};
 
 /// Journals.
@@ -169,6 +169,40 @@ pub enum Results {
     Json,
     /// For continuous integration.
     Junit,
+}
+
+/// A question to a journal.
+#[derive(Args, Clone, Debug)]
+pub struct WhatIf {
+    /// A segment of a journal, or the folder that they are in.
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
+    /// A policy to try; may be given several times.
+    #[arg(long = "policy", required = true, value_name = "FILE")]
+    pub policies: Vec<PathBuf>,
+    /// The service that is asked about; needed where the journal has several.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service)]
+    pub service: Option<ServiceId>,
+    /// From when on, in RFC 3339: 2026-11-30T14:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<jiff::Timestamp>,
+    /// Until when.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<jiff::Timestamp>,
+    /// Runs of each policy on the twin.
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub seeds: u16,
+    /// What a million requests to another zone cost, in any currency.
+    #[arg(long, value_name = "PRICE", value_parser = price)]
+    pub cost_per_million_cross_zone: Option<f64>,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t = Report::Table)]
+    pub output: Report,
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| "write a number that is not negative".to_owned())
 }
 
 /// A service's name; `default` where no namespace is given.

@@ -21,6 +21,7 @@ mod nezha;
 mod petshop;
 mod series;
 mod signals;
+mod twin;
 
 /// What an evaluation came to, for people and for programs.
 struct Report {
@@ -39,6 +40,9 @@ pub fn run(asked: &Evaluate, colour: Colour) -> anyhow::Result<u8> {
         Evaluate::Petshop(asked) => (asked.output, petshop::evaluate(&asked.folder)),
         Evaluate::Nezha(asked) => (asked.output, nezha::evaluate(&asked.folder)),
         Evaluate::Forecast(asked) => (asked.output, forecast::evaluate(&asked.folder)),
+        Evaluate::Twin { scenarios, seeds, output } => {
+            (*output, twin::evaluate(scenarios, (*seeds).into()))
+        }
         Evaluate::Canary { folder, output } => (*output, canary::evaluate(folder.as_deref())),
     };
     match report {

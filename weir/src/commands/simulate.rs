@@ -19,8 +19,8 @@ use crate::cores;
 use crate::recording::simulated;
 use crate::scenarios::{Plan, Row, Runs, read};
 
-mod page;
-mod story;
+pub(super) mod page;
+pub(super) mod story;
 mod table;
 
 use story::Story;

@@ -11,11 +11,12 @@ use super::story::{PEER, Story};
 use super::{Plan, Rival};
 use crate::scenarios::Row;
 
-mod axis;
+pub(in crate::commands) mod axis;
 mod rivals;
-mod seconds;
+pub(in crate::commands) mod seconds;
 
-const STYLE: &str = include_str!("page/page.css");
+/// How pages look.
+pub(in crate::commands) const STYLE: &str = include_str!("page/page.css");
 
 /// Prints the page.
 pub(super) fn print(rows: &[Row], plans: &[Plan], stories: &[Story]) -> anyhow::Result<()> {

@@ -24,17 +24,18 @@ pub(super) struct Story {
 
 /// What was decided at one step, by backend.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(in crate::commands) struct Step {
     /// Seconds from the start.
-    pub(super) at: f64,
+    pub(in crate::commands) at: f64,
     /// Parts of the traffic; nothing of what is not declared.
-    pub(super) shares: Vec<Option<f64>>,
+    pub(in crate::commands) shares: Vec<Option<f64>>,
     /// Who is out.
-    pub(super) out: Vec<bool>,
+    pub(in crate::commands) out: Vec<bool>,
 }
 
 impl Step {
-    fn of(at: f64, decision: &ServiceDecision, backends: usize) -> Self {
+    /// Of a decision about so many backends.
+    pub(in crate::commands) fn of(at: f64, decision: &ServiceDecision, backends: usize) -> Self {
         let mut step = Self { at, shares: vec![None; backends], out: vec![false; backends] };
         for endpoint in &decision.endpoints {
             let Some(index) = index_of(&endpoint.address).filter(|index| *index < backends) else {

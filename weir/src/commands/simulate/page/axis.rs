@@ -2,7 +2,7 @@
 
 /// From values to positions.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
+pub(in crate::commands) struct Axis {
     /// Values at its two ends.
     ends: (f64, f64),
     /// Positions of them.
@@ -18,7 +18,7 @@ const TICKS_MAX: usize = 6;
 
 impl Axis {
     /// A logarithmic one around positive values: some room, and ends that are ticks.
-    pub(super) fn log(values: impl Iterator<Item = f64>, places: (f64, f64)) -> Self {
+    pub(in crate::commands) fn log(values: impl Iterator<Item = f64>, places: (f64, f64)) -> Self {
         let (least, most) = values
             .filter(|value| *value > 0.0)
             .fold((f64::INFINITY, 0.0_f64), |(least, most), v| (least.min(v), most.max(v)));
@@ -27,17 +27,17 @@ impl Axis {
     }
 
     /// A linear one from 0 to at least `most`.
-    pub(super) fn linear(most: f64, places: (f64, f64)) -> Self {
+    pub(in crate::commands) fn linear(most: f64, places: (f64, f64)) -> Self {
         Self { ends: (0.0, above(most.max(1e-9))), places, log: false }
     }
 
     /// One of exactly these ends.
-    pub(super) fn exact(ends: (f64, f64), places: (f64, f64)) -> Self {
+    pub(in crate::commands) fn exact(ends: (f64, f64), places: (f64, f64)) -> Self {
         Self { ends, places, log: false }
     }
 
     /// Where a value stands; what is outside stands at the end.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(in crate::commands) fn place(&self, value: f64) -> f64 {
         let (from, to) = self.ends;
         let part = if self.log {
             (value.max(from) / from).ln() / (to / from).ln()
@@ -48,7 +48,7 @@ impl Axis {
     }
 
     /// Round values to mark.
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub(in crate::commands) fn ticks(&self) -> Vec<f64> {
         let (from, to) = self.ends;
         if !self.log {
             let step = above((to - from) / TICKS_MAX as f64);
@@ -96,7 +96,7 @@ fn above(value: f64) -> f64 {
 }
 
 /// A tick's value as short as it is exact.
-pub(super) fn label(value: f64) -> String {
+pub(in crate::commands) fn label(value: f64) -> String {
     let text = format!("{value:.5}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

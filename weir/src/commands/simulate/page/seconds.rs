@@ -8,8 +8,8 @@ use super::{Rival, add};
 
 const WIDTH: u32 = 960;
 /// Left and right end of the time axis.
-const TIME: (f64, f64) = (64.0, 940.0);
-const TOP: f64 = 8.0;
+pub(in crate::commands) const TIME: (f64, f64) = (64.0, 940.0);
+pub(in crate::commands) const TOP: f64 = 8.0;
 
 /// A row of the table is so many seconds.
 const SPAN: usize = 5;
@@ -40,10 +40,14 @@ pub(super) fn plots(story: &Story, counted: (f64, f64)) -> String {
     let most = all.clone().filter_map(errors).fold(0.0, f64::max);
     let axis = Axis::log(all.filter_map(p99), (138.0, TOP));
     let frame = Frame { time: &time, counted };
-    html += &frame.lines("p99 in ms by second", (&axis, 138.0), story, p99);
+    let both = |value: &dyn Fn(&Second) -> Option<f64>| {
+        let values = |trace: &Trace| trace.seconds.iter().map(value).collect::<Vec<_>>();
+        [("other", values(&story.peer)), ("weir", values(&story.weir))]
+    };
+    html += &frame.lines("p99 in ms by second", (&axis, 138.0), &both(&p99));
     if most > 0.0 {
         let axis = Axis::linear(most, (108.0, TOP));
-        html += &frame.lines("errors by second", (&axis, 108.0), story, errors);
+        html += &frame.lines("errors by second", (&axis, 108.0), &both(&errors));
     } else {
         html += "<h4>errors by second</h4><p class=\"soft\">None in either run.</p>";
     }
@@ -53,9 +57,9 @@ pub(super) fn plots(story: &Story, counted: (f64, f64)) -> String {
 }
 
 /// What all plots over time share.
-struct Frame<'a> {
-    time: &'a Axis,
-    counted: (f64, f64),
+pub(in crate::commands) struct Frame<'a> {
+    pub(in crate::commands) time: &'a Axis,
+    pub(in crate::commands) counted: (f64, f64),
 }
 
 impl Frame<'_> {
@@ -101,25 +105,25 @@ impl Frame<'_> {
         svg
     }
 
-    fn lines(
+    /// Values by second as lines, each of a class.
+    pub(in crate::commands) fn lines(
         &self,
         title: &str,
         (axis, bottom): (&Axis, f64),
-        story: &Story,
-        value: impl Fn(&Second) -> Option<f64>,
+        lines: &[(&str, Vec<Option<f64>>)],
     ) -> String {
         let mut svg = self.open(title, (axis, bottom));
-        for (class, trace) in [("other", &story.peer), ("weir", &story.weir)] {
-            let path = path(trace, (self.time, axis), &value);
+        for (class, values) in lines {
+            let path = path(values, (self.time, axis));
             add(&mut svg, format_args!("<path class=\"line {class}\" d=\"{path}\"/>"));
         }
         svg + "</svg></div>"
     }
 
     /// What each endpoint shall get, one above the other.
-    fn shares(&self, steps: &[Step]) -> String {
+    pub(in crate::commands) fn shares(&self, steps: &[Step]) -> String {
         let axis = Axis::exact((0.0, 100.0), (138.0, TOP));
-        let title = "shares decided by weir, in %";
+        let title = "shares decided by Weir, in %";
         let mut svg = self.open(title, (&axis, 138.0));
         let count = steps.first().map_or(0, |step| step.shares.len());
         let colours = colours(steps, count);
@@ -146,15 +150,11 @@ impl Frame<'_> {
     }
 }
 
-fn path(
-    trace: &Trace,
-    (time, axis): (&Axis, &Axis),
-    value: impl Fn(&Second) -> Option<f64>,
-) -> String {
+fn path(values: &[Option<f64>], (time, axis): (&Axis, &Axis)) -> String {
     let mut path = String::new();
     let mut on = false;
-    for (index, second) in trace.seconds.iter().enumerate() {
-        let Some(value) = value(second) else {
+    for (index, value) in values.iter().enumerate() {
+        let Some(value) = *value else {
             on = false;
             continue;
         };
@@ -211,7 +211,7 @@ fn band(steps: &[Step], backend: usize, (time, axis): (&Axis, &Axis)) -> String 
 }
 
 /// Who was out when.
-fn outs(steps: &[Step], time: &Axis) -> String {
+pub(in crate::commands) fn outs(steps: &[Step], time: &Axis) -> String {
     let count = steps.first().map_or(0, |step| step.out.len());
     let ever: Vec<usize> =
         (0..count).filter(|index| steps.iter().any(|step| step.out[*index])).collect();
