@@ -228,8 +228,8 @@ fn places(steps: &[Seen], start: Moment) -> Vec<Spot> {
 }
 
 fn policy(steps: &[Seen]) -> BalancerPolicy {
-    let clusters = steps.iter().filter_map(|step| step.topology.as_ref()?.clusters.first());
-    clusters.last().map_or(BalancerPolicy::LeastRequest, |cluster| cluster.form.policy)
+    let mut clusters = steps.iter().filter_map(|step| step.topology.as_ref()?.clusters.first());
+    clusters.next_back().map_or(BalancerPolicy::LeastRequest, |cluster| cluster.form.policy)
 }
 
 /// How many ticks late reports are: those after which endpoints that were taken out are seen to

@@ -36,7 +36,7 @@ impl Fit {
             cold: None,
         };
         let backends: Vec<Backend> = grid.places.iter().enumerate().map(backend).collect();
-        let load = self.load.iter().map(|load| (load.during, load.per_second)).collect();
+        let load: Vec<Span> = self.load.iter().map(|load| (load.during, load.per_second)).collect();
         let asking = zones.iter().filter(|(_, demand)| *demand > 0.0).count().max(1);
         // Proxies take turns among all zones, and those of zones without clients get nothing.
         let proxies = (grid.clients.max(1) as usize * zones.len()).div_ceil(asking);
@@ -44,7 +44,7 @@ impl Fit {
         Scenario {
             seed,
             proxies: proxies.max(zones.len()),
-            load: curve(load, self.middle(), |before, _| before, |last| last),
+            load: curve(&load, self.middle(), |before, _| before, |last| last),
             service: (Duration::from_secs_f64(usual / 1e3), self.shape.sigma),
             timeout: self.patience,
             one_way: Duration::from_secs_f64(self.way_ms / 2e3),
@@ -97,16 +97,17 @@ impl Fit {
         let own: Vec<Span> = own
             .map(|(work, level)| (level.during, (self.strain * work / usual).clamp(1e-3, 1e5)))
             .collect();
-        self.unseen(own, 1.0)
+        self.unseen(&own, 1.0)
     }
 
     fn errors(&self, place: usize) -> Curve {
-        let own = self.failing[place].iter().map(|piece| (piece.during, piece.ratio)).collect();
-        self.unseen(own, 0.0)
+        let own: Vec<Span> =
+            self.failing[place].iter().map(|piece| (piece.during, piece.ratio)).collect();
+        self.unseen(&own, 0.0)
     }
 
     /// What is the worse the higher it is: what it was while nobody saw it is a guess.
-    fn unseen(&self, own: Vec<Span>, unknown: f64) -> Curve {
+    fn unseen(&self, own: &[Span], unknown: f64) -> Curve {
         let mut weighed: Vec<(f64, f64)> =
             own.iter().map(|&((from, until), value)| (value, until - from)).collect();
         let usual = middle(&mut weighed).unwrap_or(unknown);
@@ -180,7 +181,7 @@ const LOST_MIN: f64 = 0.03;
 /// A curve through what held for times: it steps in the middle of short gaps, and long ones have
 /// a value of their own.
 fn curve(
-    spans: Vec<Span>,
+    spans: &[Span],
     short: f64,
     between: impl Fn(f64, f64) -> f64,
     after: impl Fn(f64) -> f64,

@@ -8,7 +8,7 @@ use weir_engine::latency::{Latency, Threshold};
 use weir_engine::names::Address;
 use weir_engine::observation::ServiceTraffic;
 use weir_engine::topology::ServiceTopology;
-use weir_engine::units::Ratio;
+use weir_engine::units::{Millis, Ratio};
 
 use super::doubt::Figure;
 use super::grid::{is_out, slot_of, tick_of, turned_away};
@@ -123,7 +123,7 @@ impl Tally {
 
     /// The latency that a part of the timed requests did not exceed, in milliseconds.
     pub fn quantile_ms(&self, part: f64) -> f64 {
-        self.latency.quantile(Ratio::clamped(part)).map_or(0.0, |ms| ms.value())
+        self.latency.quantile(Ratio::clamped(part)).map_or(0.0, Millis::value)
     }
 
     /// The part of the requests that left its client's zone, where zones are known.

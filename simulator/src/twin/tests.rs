@@ -166,7 +166,7 @@ fn topology(endpoints: u32) -> ServiceTopology {
     let endpoint = |index: u32| Declared {
         address: format!("10.1.0.{index:03}:80").into(),
         locality: Locality {
-            zone: if index % 2 == 0 { "a" } else { "b" }.into(),
+            zone: if index.is_multiple_of(2) { "a" } else { "b" }.into(),
             ..Locality::default()
         },
         concurrency: core::num::NonZeroU32::new(index),

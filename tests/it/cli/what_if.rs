@@ -4,7 +4,7 @@ use weir_engine::observation::Observation;
 use weir_engine::state::State;
 use weir_engine::topology::{ServiceTopology, Topology};
 use weir_engine::units::Moment;
-use weir_journal::{Link, Record, Step, Writer};
+use weir_journal::{Link, Record, StateImage, Step, Writer};
 use weir_models::reference::Memory;
 use weir_tests::weir::run;
 use weir_tests::world::write;
@@ -23,7 +23,7 @@ spec:
 fn journal(services: &[&str]) -> Vec<u8> {
     let mut writer = Writer::new(Link::default());
     let mut bytes = writer.header();
-    let state = postcard::to_allocvec(&State::<Memory>::default()).unwrap();
+    let state = StateImage::of(&State::<Memory>::default());
     let at = Moment::from_millis(1_000);
     let opened = Record::Opened { at, build: "test".into(), model: "reference".into(), state };
     bytes.extend(writer.frame(&opened));

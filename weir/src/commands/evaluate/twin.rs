@@ -94,7 +94,9 @@ fn answer(plan: &Plan, seed: u64, mode: Mode, goal: &Goal) -> Answer {
         Tally::of(&steps, &|slot| slot > from)
     });
     let mut truth = Tally::default();
-    runs.iter().for_each(|run| truth.pool(run));
+    for run in &runs {
+        truth.pool(run);
+    }
     Answer { scenario: plan.name.clone(), seed, recorded: mode, study, truth }
 }
 

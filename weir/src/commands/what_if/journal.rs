@@ -35,7 +35,7 @@ pub(super) enum JournalError {
         build: String,
         model: String,
         #[source]
-        cause: Unreadable,
+        cause: Box<Unreadable>,
     },
     /// It holds no step at all.
     #[error("the journal holds no steps{0}; let weir run for a minute or more, then ask again")]
@@ -122,7 +122,7 @@ fn each(
                         path: path.display().to_string(),
                         build,
                         model,
-                        cause,
+                        cause: Box::new(cause),
                     })?;
                     hear(Entry::State(Box::new(state)));
                 }

@@ -163,28 +163,25 @@ pub(super) fn of_study(
 }
 
 fn said(doubt: &Doubt, names: &[Named<'_>]) -> String {
-    match doubt {
-        Doubt::Open { policy, .. } | Doubt::Impatient { policy: Some(policy), .. }
-            if *policy > 0 =>
-        {
-            let name = names.get(*policy).map_or("?", |named| named.name.as_str());
-            doubt.to_string().replacen(&format!("policy {policy}"), name, 1)
-        }
-        _ => doubt.to_string(),
+    if let Doubt::Open { policy, .. } | Doubt::Impatient { policy: Some(policy), .. } = doubt
+        && *policy > 0
+    {
+        let name = names.get(*policy).map_or("?", |named| named.name.as_str());
+        return doubt.to_string().replacen(&format!("policy {policy}"), name, 1);
     }
+    doubt.to_string()
 }
 
+/// A figure of a run.
+type Of<'a> = &'a dyn Fn(&Tally) -> f64;
+
 /// Spread over seeds, of which each is a run by itself.
-fn ranged(outcome: &Outcome, of: &dyn Fn(&Tally) -> f64) -> Ranged {
+fn ranged(outcome: &Outcome, of: Of<'_>) -> Ranged {
     let (least, most) = outcome.span(of);
     Ranged { value: of(outcome.likely()), least, most }
 }
 
-fn column(
-    named: &Named<'_>,
-    tally: &Tally,
-    ranged: &dyn Fn(&dyn Fn(&Tally) -> f64) -> Ranged,
-) -> Column {
+fn column(named: &Named<'_>, tally: &Tally, ranged: &dyn Fn(Of<'_>) -> Ranged) -> Column {
     Column {
         policy: named.name.clone(),
         mode: mode(named.goal.mode),

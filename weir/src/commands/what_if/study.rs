@@ -129,7 +129,9 @@ pub(crate) fn study(recorded: &Recorded, others: &[Plan], seeds: u16) -> Result<
 fn fits(steps: &[Seen]) -> Result<Vec<Fit>, Doubt> {
     let first = Fit::of(steps, &|slot| !is_held_out(slot), Guess::Likely)?;
     let further = first.steps();
-    let tried = cores::on_all(further.len(), "twins", |job| first.clone().further(further[job]).settled(steps));
+    let tried = cores::on_all(further.len(), "twins", |job| {
+        first.clone().further(further[job]).settled(steps)
+    });
     let checked = first.best(&tried);
     let guesses = Guess::ALL.into_iter().map(|guess| Fit::of(steps, &|_| true, guess));
     let guesses = guesses.map(|fit| Ok(fit?.with_workers_of(&checked)));
@@ -148,6 +150,8 @@ fn played(fit: &Fit, plan: &Plan, seed: u64) -> Vec<Seen> {
 
 fn pool(tallies: &[Tally]) -> Tally {
     let mut pooled = Tally::default();
-    tallies.iter().for_each(|tally| pooled.pool(tally));
+    for tally in tallies {
+        pooled.pool(tally);
+    }
     pooled
 }

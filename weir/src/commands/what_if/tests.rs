@@ -5,7 +5,7 @@ use weir_engine::observation::{Observation, fold};
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::{decide, goal::Goals};
-use weir_journal::{Record, Step, digest};
+use weir_journal::{Record, StateImage, Step, digest};
 use weir_models::reference::{Memory, Reference};
 use weir_simulator::rivals::Rival;
 use weir_simulator::scenario::{Curve, Scenario};
@@ -58,7 +58,7 @@ fn written(scenario: &Scenario, goal: &Goal, folder: &Path) {
             traffic: fold(&tick.reports, &topology),
             ..Observation::default()
         };
-        journal.prepare(tick.at, || postcard::to_allocvec(&state).unwrap()).unwrap();
+        journal.prepare(tick.at, || StateImage::of(&state)).unwrap();
         let decision = decide(&mut state, &observation, &Reference);
         let changed = decision.services.clone();
         let step = Step { observation, decision: digest(&decision), changed };
