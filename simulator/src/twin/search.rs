@@ -5,68 +5,83 @@
 //! Formulas of queues give a first number, but a balancer that avoids the busy makes for less waiting
 //! than they say, which passes for more workers.
 
-use core::ops::Range;
+use std::collections::BTreeSet;
 
 use super::fit::{Fit, Guess};
-use super::shape::{Workers, spread};
+use super::shape::{WORKERS, Workers, spread};
 
-/// How far from the first number the search goes, in numbers of the list.
-const STEPS: Range<isize> = -9..4;
+/// At first every so many of the numbers is tried ...
+const COARSE: usize = 3;
+
+/// ... up to so many further than the formulas' ...
+const BEYOND: usize = 3;
+
+/// ... and then so many on either side of the best.
+const FINE: usize = 2;
 
 /// Worlds that are further from the recording than the best one by no more than this are not told
 /// apart, in units of how far the best one is by part of a histogram.
 const ALIKE: f64 = 30.0;
 
 impl Fit {
-    /// How many numbers further than the first the workers of worlds are that are to be compared.
-    pub fn steps(&self) -> Vec<isize> {
-        let first = self.shape.workers.iter().find(|workers| !workers.is_declared);
-        let Some(first) = first else { return vec![0] };
-        let mut steps: Vec<isize> = STEPS.collect();
-        steps.dedup_by_key(|steps| first.further(*steps));
-        steps
+    /// Numbers of workers to try first; nothing where all are declared.
+    pub fn coarse(&self) -> Vec<u32> {
+        let Some(first) = self.learned() else { return Vec::new() };
+        let last = WORKERS.iter().position(|workers| *workers == first).unwrap_or(0) + BEYOND;
+        WORKERS.into_iter().take(last + 1).step_by(COARSE).collect()
     }
 
-    /// The same with workers so many numbers further.
+    /// Numbers to try then, by settled worlds of others: those around the best.
+    pub fn fine(&self, settled: &[Self]) -> Vec<u32> {
+        let profiles = Profiles::of(settled);
+        let Some(common) = lowest(&profiles.all()) else { return Vec::new() };
+        let own = (0..self.grid.places.len()).filter_map(|place| profiles.own(place, common));
+        let tried: BTreeSet<u32> = settled.iter().filter_map(Self::learned).collect();
+        let near = std::iter::once(common).chain(own).flat_map(|best| {
+            let at = WORKERS.iter().position(|one| settled[best].learned() == Some(*one));
+            let at = at.unwrap_or(0);
+            at.saturating_sub(FINE)..(at + FINE + 1).min(WORKERS.len())
+        });
+        let near: BTreeSet<u32> = near.map(|index| WORKERS[index]).collect();
+        near.difference(&tried).copied().collect()
+    }
+
+    /// The same with so many workers wherever that is not declared.
     #[must_use]
-    pub fn further(mut self, steps: isize) -> Self {
-        for workers in &mut self.shape.workers {
-            workers.likely = workers.further(steps);
+    pub fn with_workers(mut self, count: u32) -> Self {
+        for workers in self.shape.workers.iter_mut().filter(|workers| !workers.is_declared) {
+            workers.likely = count;
         }
         self.shape.sigma = spread(&self.levels, self.way_ms, &self.shape.workers);
         self.explain();
         self
     }
 
-    /// A world of the likeliest workers by settled worlds, which are as far from this one as they
-    /// were asked to be. It knows how few and how many workers explain the recording as well.
+    /// The number of workers of those whose is not declared.
+    fn learned(&self) -> Option<u32> {
+        let learned = self.shape.workers.iter().find(|workers| !workers.is_declared);
+        learned.map(|workers| workers.likely)
+    }
+
+    /// A world of the likeliest workers by settled worlds. It knows how few and how many workers
+    /// explain the recording as well.
     #[must_use]
-    pub fn best(mut self, settled: &[Self]) -> Self {
-        let places = self.grid.places.len();
-        let parts = |fit: &Self, of: &dyn Fn(usize) -> bool| {
-            let own = fit.misfit.iter().enumerate().filter(|(place, _)| of(*place));
-            own.fold((0.0, 0.0), |sum, (_, misfit)| (sum.0 + misfit.0, sum.1 + misfit.1))
-        };
-        let profile = |of: &dyn Fn(usize) -> bool| -> Vec<f64> {
-            settled.iter().map(|fit| parts(fit, of).0).collect()
-        };
-        let Some(common) = lowest(&profile(&|_| true)) else { return self };
-        let (squares, count) = parts(&settled[common], &|_| true);
-        let alike = ALIKE * (squares / count.max(1.0)).max(1.0);
-        let own = |place: usize| {
-            let profile = profile(&|other| other == place);
-            lowest(&profile).filter(|best| profile[common] - profile[*best] > alike)
-        };
-        let own: Vec<Option<usize>> = (0..places).map(own).collect();
+    pub fn best(mut self, mut settled: Vec<Self>) -> Self {
+        settled.sort_by_key(Self::learned);
+        let profiles = Profiles::of(&settled);
+        let Some(common) = lowest(&profiles.all()) else { return self };
+        let places = 0..self.grid.places.len();
+        let own: Vec<Option<usize>> = places.map(|place| profiles.own(place, common)).collect();
         // Whoever differs from the others does not speak for them.
-        let others = profile(&|place| own[place].is_none());
-        let steps = self.steps();
+        let others = profiles.of_places(&|place| own.get(place).is_some_and(Option::is_none));
+        let counts: Vec<u32> = settled.iter().filter_map(Self::learned).collect();
+        let alike = profiles.alike(common);
         for (place, workers) in self.shape.workers.iter_mut().enumerate() {
             let profile = match own[place] {
-                Some(_) => &profile(&|other| other == place),
+                Some(_) => &profiles.of_places(&|other| other == place),
                 None => &others,
             };
-            *workers = found(*workers, profile, (&steps, alike));
+            *workers = found(*workers, profile, (&counts, alike));
         }
         self.shape.sigma = spread(&self.levels, self.way_ms, &self.shape.workers);
         self.explain();
@@ -87,19 +102,54 @@ impl Fit {
     }
 }
 
+/// How far worlds are from the recording, by endpoint.
+struct Profiles<'a>(Vec<&'a [(f64, f64)]>);
+
+impl<'a> Profiles<'a> {
+    fn of(settled: &'a [Fit]) -> Self {
+        Self(settled.iter().map(|fit| fit.misfit.as_slice()).collect())
+    }
+
+    /// Of some endpoints, by world.
+    fn of_places(&self, of: &dyn Fn(usize) -> bool) -> Vec<f64> {
+        let sum = |misfit: &&[(f64, f64)]| {
+            let own = misfit.iter().enumerate().filter(|(place, _)| of(*place));
+            own.map(|(_, (squares, _))| squares).sum()
+        };
+        self.0.iter().map(sum).collect()
+    }
+
+    fn all(&self) -> Vec<f64> {
+        self.of_places(&|_| true)
+    }
+
+    /// How much further a world may be than the best one and not be told from it.
+    fn alike(&self, best: usize) -> f64 {
+        let (squares, parts) =
+            self.0[best].iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        ALIKE * f64::max(squares / f64::max(parts, 1.0), 1.0)
+    }
+
+    /// The best world of an endpoint that differs from the others.
+    fn own(&self, place: usize, common: usize) -> Option<usize> {
+        let profile = self.of_places(&|other| other == place);
+        lowest(&profile).filter(|best| profile[common] - profile[*best] > self.alike(common))
+    }
+}
+
 fn lowest(profile: &[f64]) -> Option<usize> {
     let lowest = profile.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1));
     lowest.map(|(index, _)| index)
 }
 
-/// Workers by how far worlds with so many steps more are from the recording.
-fn found(before: Workers, profile: &[f64], (steps, alike): (&[isize], f64)) -> Workers {
+/// Workers by how far worlds of these counts are from the recording.
+fn found(before: Workers, profile: &[f64], (counts, alike): (&[u32], f64)) -> Workers {
     let Some(best) = lowest(profile).filter(|_| !before.is_declared) else { return before };
     let is_alike = |misfit: &f64| misfit - profile[best] <= alike;
     let first = profile.iter().position(is_alike).unwrap_or(best);
     let last = profile.iter().rposition(is_alike).unwrap_or(best);
-    let far = |index: usize| before.further(steps.get(index).copied().unwrap_or(0));
+    let count = |index: usize| counts.get(index).copied().unwrap_or(before.likely);
     // The search has an end, and the formulas may see none.
-    let most = if last + 1 == profile.len() { before.most.max(far(last)) } else { far(last) };
-    Workers { likely: far(best), least: far(first), most, ..before }
+    let most = if last + 1 == profile.len() { before.most.max(count(last)) } else { count(last) };
+    Workers { likely: count(best), least: count(first), most, ..before }
 }

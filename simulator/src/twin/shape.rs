@@ -9,7 +9,7 @@ use super::levels::Level;
 use super::queue::Queue;
 
 /// Numbers of workers that are tried.
-const WORKERS: [u32; 24] =
+pub(super) const WORKERS: [u32; 24] =
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192];
 
 /// Spreads that are tried lie between these.
@@ -42,13 +42,6 @@ pub(super) struct Workers {
 impl Workers {
     fn declared(workers: u32) -> Self {
         Self { likely: workers, least: workers, most: workers, is_declared: true }
-    }
-
-    /// So many numbers further in the list of those that are tried; what is declared stays.
-    pub(super) fn further(self, steps: isize) -> u32 {
-        let at = WORKERS.iter().position(|workers| *workers == self.likely);
-        let Some(at) = at.filter(|_| !self.is_declared) else { return self.likely };
-        WORKERS[at.saturating_add_signed(steps).min(WORKERS.len() - 1)]
     }
 }
 

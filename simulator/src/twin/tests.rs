@@ -42,9 +42,12 @@ fn fleet() -> Scenario {
 /// The best world, as a study finds it.
 fn fitted(steps: &[Seen]) -> Fit {
     let first = Fit::of(steps, &|_| true, Guess::Likely).unwrap();
-    let tried: Vec<Fit> =
-        first.steps().into_iter().map(|far| first.clone().further(far).settled(steps)).collect();
-    first.best(&tried).settled(steps)
+    let settled = |counts: Vec<u32>| {
+        counts.into_iter().map(|count| first.clone().with_workers(count).settled(steps))
+    };
+    let mut tried: Vec<Fit> = settled(first.coarse()).collect();
+    tried.extend(settled(first.fine(&tried)).collect::<Vec<Fit>>());
+    first.clone().best(tried).settled(steps)
 }
 
 #[track_caller]
@@ -235,7 +238,7 @@ proptest! {
         for guess in Guess::ALL {
             match Fit::of(&steps, &|slot| !is_held_out(slot), guess) {
                 Ok(fit) => {
-                    let fit = fit.further(1).settled(&steps);
+                    let fit = fit.with_workers(5).settled(&steps);
                     let told = recorded(&fit.scenario(3));
                     let tally = Tally::of(&told, &|_| true);
                     for doubt in check(&Tally::of(&steps, &|_| true), &tally, true) {

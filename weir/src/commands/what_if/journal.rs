@@ -86,8 +86,7 @@ pub(super) fn read(path: &Path, part: &Part) -> Result<Told, JournalError> {
     let mut listener = Listener::new(service.clone(), part);
     let mut notes = Vec::new();
     each(&recording, &mut notes, |entry| listener.hear(entry))?;
-    if listener.goals.is_empty() && listener.steps.is_empty() && !listener.known.contains(&service)
-    {
+    if !listener.known.contains(&service) {
         return Err(if listener.heard {
             JournalError::Unknown { asked: service, has: listener.known }
         } else {

@@ -128,11 +128,12 @@ pub(crate) fn study(recorded: &Recorded, others: &[Plan], seeds: u16) -> Result<
 /// The fit that is checked, and those in which plans are tried: the likely one first.
 fn fits(steps: &[Seen]) -> Result<Vec<Fit>, Doubt> {
     let first = Fit::of(steps, &|slot| !is_held_out(slot), Guess::Likely)?;
-    let further = first.steps();
-    let tried = cores::on_all(further.len(), "twins", |job| {
-        first.clone().further(further[job]).settled(steps)
-    });
-    let checked = first.best(&tried);
+    let settled = |counts: &[u32]| {
+        cores::on_all(counts.len(), "twins", |job| first.clone().with_workers(counts[job]).settled(steps))
+    };
+    let mut tried = settled(&first.coarse());
+    tried.extend(settled(&first.fine(&tried)));
+    let checked = first.clone().best(tried);
     let guesses = Guess::ALL.into_iter().map(|guess| Fit::of(steps, &|_| true, guess));
     let guesses = guesses.map(|fit| Ok(fit?.with_workers_of(&checked)));
     let guesses = guesses.collect::<Result<Vec<Fit>, Doubt>>()?;
