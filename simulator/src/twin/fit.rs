@@ -62,6 +62,16 @@ impl Guess {
     pub const ALL: [Self; 3] = [Self::Likely, Self::Bright, Self::Dark];
 }
 
+/// How far a level of the played recording is from the real one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Misfit {
+    /// Between histograms: a sum of squares, and of how many parts.
+    pub(super) squares: f64,
+    pub(super) parts: f64,
+    /// What it costs that work differs from the endpoint's level before.
+    pub(super) change: f64,
+}
+
 /// What was found in a recording.
 #[derive(Clone, Debug)]
 pub struct Fit {
@@ -79,9 +89,8 @@ pub struct Fit {
     pub(super) patience: Duration,
     /// By how much work takes longer than it was found to.
     pub(super) strain: f64,
-    /// By endpoint, once settled: how far histograms of the played recording are from the recorded
-    /// ones, as a sum of squares, and of how many parts.
-    pub(super) misfit: Vec<(f64, f64)>,
+    /// By level, once settled.
+    pub(super) misfit: Vec<Misfit>,
 }
 
 impl Fit {

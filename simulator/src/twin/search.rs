@@ -23,6 +23,10 @@ const FINE: usize = 2;
 /// apart, in units of how far the best one is by part of a histogram.
 const ALIKE: f64 = 30.0;
 
+/// Squares per part of histograms that differ by chance are one; a world that has no more than this
+/// explains them.
+const EXPLAINED: f64 = 2.0;
+
 impl Fit {
     /// Numbers of workers to try first; nothing where all are declared.
     pub fn coarse(&self) -> Vec<u32> {
@@ -102,21 +106,41 @@ impl Fit {
     }
 }
 
-/// How far worlds are from the recording, by endpoint.
-struct Profiles<'a>(Vec<&'a [(f64, f64)]>);
+/// How far worlds are from the recording.
+struct Profiles<'a> {
+    worlds: &'a [Fit],
+    /// Levels that a world explains: what none does, a start or a stall, tells of no workers.
+    explained: Vec<bool>,
+}
 
 impl<'a> Profiles<'a> {
-    fn of(settled: &'a [Fit]) -> Self {
-        Self(settled.iter().map(|fit| fit.misfit.as_slice()).collect())
+    fn of(worlds: &'a [Fit]) -> Self {
+        let levels = worlds.first().map_or(0, |world| world.misfit.len());
+        let explains = |world: &Fit, level: usize| {
+            world
+                .misfit
+                .get(level)
+                .is_some_and(|one| one.parts > 0.0 && one.squares / one.parts <= EXPLAINED)
+        };
+        let explained = |level: usize| worlds.iter().any(|world| explains(world, level));
+        let explained: Vec<bool> = (0..levels).map(explained).collect();
+        let all = vec![true; levels];
+        Self { worlds, explained: if explained.contains(&true) { explained } else { all } }
     }
 
     /// Of some endpoints, by world.
     fn of_places(&self, of: &dyn Fn(usize) -> bool) -> Vec<f64> {
-        let sum = |misfit: &&[(f64, f64)]| {
-            let own = misfit.iter().enumerate().filter(|(place, _)| of(*place));
-            own.map(|(_, (squares, _))| squares).sum()
+        let sum = |world: &Fit| {
+            let levels = world.levels.iter().zip(&world.misfit).enumerate();
+            let own =
+                levels.filter(|(index, (level, _))| self.explained[*index] && of(level.place));
+            own.map(|(index, (_, misfit))| {
+                let follows = index > 0 && self.explained[index - 1];
+                misfit.squares + if follows { misfit.change } else { 0.0 }
+            })
+            .sum()
         };
-        self.0.iter().map(sum).collect()
+        self.worlds.iter().map(sum).collect()
     }
 
     fn all(&self) -> Vec<f64> {
@@ -125,13 +149,28 @@ impl<'a> Profiles<'a> {
 
     /// How much further a world may be than the best one and not be told from it.
     fn alike(&self, best: usize) -> f64 {
-        let (squares, parts) =
-            self.0[best].iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let told = self.worlds[best].misfit.iter().zip(&self.explained);
+        let (squares, parts) = told
+            .filter(|(_, explained)| **explained)
+            .fold((0.0, 0.0), |sum, (one, _)| (sum.0 + one.squares, sum.1 + one.parts));
         ALIKE * f64::max(squares / f64::max(parts, 1.0), 1.0)
+    }
+
+    /// Whether most of an endpoint's requests are explained.
+    fn is_explained(&self, place: usize) -> bool {
+        let levels = self.worlds.first().map_or(&[][..], |world| &world.levels);
+        let own = levels.iter().zip(&self.explained).filter(|(level, _)| level.place == place);
+        let (told, all) = own.fold((0.0, 0.0), |(told, all), (level, explained)| {
+            (told + if *explained { level.finished } else { 0.0 }, all + level.finished)
+        });
+        2.0 * told > all
     }
 
     /// The best world of an endpoint that differs from the others.
     fn own(&self, place: usize, common: usize) -> Option<usize> {
+        if !self.is_explained(place) {
+            return None;
+        }
         let profile = self.of_places(&|other| other == place);
         lowest(&profile).filter(|best| profile[common] - profile[*best] > self.alike(common))
     }

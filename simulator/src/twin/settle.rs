@@ -11,7 +11,7 @@ use weir_engine::decision::{Group, Member, ServiceDecision};
 use weir_engine::latency::{BUCKETS, upper_ms};
 use weir_engine::topology::ServiceTopology;
 
-use super::fit::{Fit, noise};
+use super::fit::{Fit, Misfit, noise};
 use super::grid::{Grid, slot_of};
 use super::levels::{Level, level_of};
 use super::seen::{Govern, Seen, record};
@@ -42,7 +42,7 @@ impl Fit {
     }
 
     fn correct(&mut self, played: &Grid, gain: f64) {
-        let mut misfit = vec![(0.0, 0.0); self.grid.places.len()];
+        let mut misfit = vec![Misfit::default(); self.levels.len()];
         // Variances of the logarithm of latency: recorded, played, and of how many requests.
         let mut spread = (0.0, 0.0, 0.0);
         for (index, level) in self.levels.iter().enumerate() {
@@ -68,9 +68,8 @@ impl Fit {
                 spread.1 += weight * played;
                 spread.2 += weight;
             }
-            let (squares, cells) = apart(&level.buckets, &told.buckets);
-            misfit[level.place].0 += squares;
-            misfit[level.place].1 += cells;
+            let (squares, parts) = apart(&level.buckets, &told.buckets);
+            misfit[index] = Misfit { squares, parts, change: 0.0 };
         }
         if spread.2 > 0.0 {
             let sigma = self.shape.sigma;
@@ -78,23 +77,23 @@ impl Fit {
             self.shape.sigma = (sigma * sigma + wider).max(SIGMA_MIN * SIGMA_MIN).sqrt();
         }
         self.even_out();
-        for (place, misfit) in misfit.iter_mut().enumerate() {
-            misfit.0 += self.changes(place);
+        for (index, misfit) in misfit.iter_mut().enumerate().skip(1) {
+            misfit.change = self.change(index);
         }
         self.misfit = misfit;
     }
 
-    /// What changes of an endpoint's work over time cost: the world whose endpoints seem to change least is the
-    /// likeliest, since with wrong workers work seems to change whenever load does.
-    fn changes(&self, place: usize) -> f64 {
-        let pairs = self.levels.windows(2).zip(self.works.windows(2));
-        let own = pairs.filter(|(levels, _)| levels.iter().all(|level| level.place == place));
-        let costs = own.map(|(levels, works)| {
-            let chance = noise(&levels[0], &levels[1]) + CHANGE_SEEN * CHANGE_SEEN;
-            let change = libm::log(works[1] / works[0]);
-            (change * change / chance).min(CHANGE_COST)
-        });
-        costs.sum()
+    /// What it costs that work differs from the level before: the world whose endpoints seem to
+    /// change least is the likeliest, since with wrong workers work seems to change whenever load
+    /// does.
+    fn change(&self, index: usize) -> f64 {
+        let (before, level) = (&self.levels[index - 1], &self.levels[index]);
+        if before.place != level.place {
+            return 0.0;
+        }
+        let chance = noise(before, level) + CHANGE_SEEN * CHANGE_SEEN;
+        let change = libm::log(self.works[index] / self.works[index - 1]);
+        (change * change / chance).min(CHANGE_COST)
     }
 }
 
