@@ -127,22 +127,10 @@ pub(super) fn of_study(
     let seconds = study.counted.1 - study.counted.0;
     let columns = study.outcomes.iter().zip(names);
     let recorded = names.first().map(|named| {
-        let column = column(named, &study.recorded, &|of| {
-            let value = of(&study.recorded);
-            Ranged { value, least: value, most: value }
-        });
+        let column = column(named, &study.recorded);
         Column { policy: "recorded".to_owned(), ..priced(column, price, seconds) }
     });
-    let policies = columns.map(|(outcome, named)| {
-        let mut column = column(named, outcome.likely(), &|of| ranged(outcome, of));
-        // Counts are pooled over seeds; ratios and latencies need not know.
-        for counted in [&mut column.ejections, &mut column.churn] {
-            counted.value /= f64::from(seeds);
-            counted.most = counted.most.max(counted.value);
-        }
-        column.requests /= f64::from(seeds);
-        priced(column, price, seconds)
-    });
+    let policies = columns.map(|(outcome, named)| priced(column(named, outcome), price, seconds));
     let check = |figure: &Figure| Check {
         figure: figure.key(),
         recorded: study.held_out.1.figure(*figure),
@@ -163,37 +151,89 @@ pub(super) fn of_study(
 }
 
 fn said(doubt: &Doubt, names: &[Named<'_>]) -> String {
-    if let Doubt::Open { policy, .. } | Doubt::Impatient { policy: Some(policy), .. } = doubt
-        && *policy > 0
-    {
-        let name = names.get(*policy).map_or("?", |named| named.name.as_str());
-        return doubt.to_string().replacen(&format!("policy {policy}"), name, 1);
+    let text = doubt.to_string();
+    match doubt {
+        Doubt::Open { policy, .. } | Doubt::Impatient { policy: Some(policy), .. } => {
+            let name = names.get(*policy).filter(|_| *policy > 0);
+            name.map_or(text.clone(), |named| {
+                text.replacen(&format!("policy {policy}"), &named.name, 1)
+            })
+        }
+        Doubt::Silent
+        | Doubt::Short { .. }
+        | Doubt::Few { .. }
+        | Doubt::Large { .. }
+        | Doubt::Wide { .. }
+        | Doubt::Untimed
+        | Doubt::Thin { .. }
+        | Doubt::Off(_)
+        | Doubt::Impatient { policy: None, .. } => text,
     }
-    doubt.to_string()
 }
 
-/// A figure of a run.
-type Of<'a> = &'a dyn Fn(&Tally) -> f64;
+/// Where a column's numbers come from.
+trait Source {
+    /// The pooled runs that stand for it.
+    fn likely(&self) -> &Tally;
 
-/// Spread over seeds, of which each is a run by itself.
-fn ranged(outcome: &Outcome, of: Of<'_>) -> Ranged {
-    let (least, most) = outcome.span(of);
-    Ranged { value: of(outcome.likely()), least, most }
+    /// A number of them, with its least and most.
+    fn ranged(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged;
+
+    /// A count of one run.
+    fn counted(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged;
 }
 
-fn column(named: &Named<'_>, tally: &Tally, ranged: &dyn Fn(Of<'_>) -> Ranged) -> Column {
+impl Source for Tally {
+    fn likely(&self) -> &Tally {
+        self
+    }
+
+    fn ranged(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged {
+        let value = of(self);
+        Ranged { value, least: value, most: value }
+    }
+
+    fn counted(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged {
+        self.ranged(of)
+    }
+}
+
+impl Source for Outcome {
+    fn likely(&self) -> &Tally {
+        Self::likely(self)
+    }
+
+    fn ranged(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged {
+        let (least, most) = self.span(of);
+        Ranged { value: of(self.likely()), least, most }
+    }
+
+    fn counted(&self, of: &dyn Fn(&Tally) -> f64) -> Ranged {
+        // Worlds are pooled over seeds.
+        let runs = self.by_seed.len().max(1) as f64;
+        let worlds = self.worlds.iter().map(|world| of(world) / runs);
+        let values = worlds.chain(self.by_seed.iter().map(of));
+        let start = (f64::INFINITY, f64::NEG_INFINITY);
+        let (least, most) =
+            values.fold(start, |(least, most), value| (least.min(value), most.max(value)));
+        Ranged { value: of(self.likely()) / runs, least, most }
+    }
+}
+
+fn column(named: &Named<'_>, source: &dyn Source) -> Column {
+    let tally = source.likely();
     Column {
         policy: named.name.clone(),
         mode: mode(named.goal.mode),
-        requests: tally.requests + tally.refused,
-        p50_ms: ranged(&|tally| tally.figure(Figure::P50)),
-        p99_ms: ranged(&|tally| tally.figure(Figure::P99)),
-        error_ratio: ranged(&|tally| tally.figure(Figure::Errors)),
+        requests: source.counted(&|tally| tally.requests + tally.refused).value,
+        p50_ms: source.ranged(&|tally| tally.figure(Figure::P50)),
+        p99_ms: source.ranged(&|tally| tally.figure(Figure::P99)),
+        error_ratio: source.ranged(&|tally| tally.figure(Figure::Errors)),
         refused_ratio: tally.refused_ratio(),
         cross_zone_ratio: tally.cross_zone_ratio(),
         cross_zone_cost: None,
-        ejections: ranged(&|tally| f64::from(tally.ejections)),
-        churn: ranged(&|tally| tally.churn),
+        ejections: source.counted(&|tally| f64::from(tally.ejections)),
+        churn: source.counted(&|tally| tally.churn),
         objectives: named.goal.objectives.iter().map(|one| promise(one, tally)).collect(),
     }
 }
