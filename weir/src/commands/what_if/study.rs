@@ -129,7 +129,9 @@ pub(crate) fn study(recorded: &Recorded, others: &[Plan], seeds: u16) -> Result<
 fn fits(steps: &[Seen]) -> Result<Vec<Fit>, Doubt> {
     let first = Fit::of(steps, &|slot| !is_held_out(slot), Guess::Likely)?;
     let settled = |counts: &[u32]| {
-        cores::on_all(counts.len(), "twins", |job| first.clone().with_workers(counts[job]).settled(steps))
+        cores::on_all(counts.len(), "twins", |job| {
+            first.clone().with_workers(counts[job]).settled(steps)
+        })
     };
     let mut tried = settled(&first.coarse());
     tried.extend(settled(&first.fine(&tried)));
