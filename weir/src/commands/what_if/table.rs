@@ -11,8 +11,8 @@ pub(super) fn text(answer: &Answer) -> String {
         let Answer { service, seconds, seeds, .. } = answer;
         text += &format!("{service}, {seconds:.0} s, {seeds} seeds\n{}\n\n", table(answer));
         text += "recorded: as it was; other columns: on the twin, with the least and the most of \
-                 seeds and of worlds that the recording does not tell apart. Churn 2 moves all \
-                 traffic once. Journals hold no bytes: what crosses zones is counted in requests.\n";
+                 seeds and of\nworlds that the recording does not tell apart. Churn 2 moves all \
+                 traffic once. Journals hold no\nbytes: what crosses zones is counted in requests.\n";
         text += &checked(answer);
     }
     for note in &answer.notes {
