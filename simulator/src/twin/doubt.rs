@@ -181,8 +181,8 @@ impl fmt::Display for Doubt {
                 let (least, most) = (figure.said(*least), figure.said(*most));
                 write!(
                     f,
-                    "{figure} of {who} is between {least} and {most}: it depends on what the \
-                     recording does not tell"
+                    "{figure} of {who}: between {least} and {most}, by what the recording does not \
+                     tell"
                 )
             }
         }

@@ -126,11 +126,13 @@ pub(super) fn of_study(
 ) -> Answer {
     let seconds = study.counted.1 - study.counted.0;
     let columns = study.outcomes.iter().zip(names);
+    let objectives = objectives(names);
     let recorded = names.first().map(|named| {
-        let column = column(named, &study.recorded);
+        let column = column(named, &study.recorded, &objectives);
         Column { policy: "recorded".to_owned(), ..priced(column, price, seconds) }
     });
-    let policies = columns.map(|(outcome, named)| priced(column(named, outcome), price, seconds));
+    let policies =
+        columns.map(|(outcome, named)| priced(column(named, outcome, &objectives), price, seconds));
     let check = |figure: &Figure| Check {
         figure: figure.key(),
         recorded: study.held_out.1.figure(*figure),
@@ -220,7 +222,21 @@ impl Source for Outcome {
     }
 }
 
-fn column(named: &Named<'_>, source: &dyn Source) -> Column {
+/// The promises of all policies: whatever governs, each can be asked how it stands.
+fn objectives<'a>(names: &[Named<'a>]) -> Vec<&'a Objective> {
+    let mut all: Vec<&Objective> = Vec::new();
+    for one in names.iter().flat_map(|named| &named.goal.objectives) {
+        let same = |known: &&Objective| {
+            known.name == one.name && known.target == one.target && known.indicator == one.indicator
+        };
+        if !all.iter().any(same) {
+            all.push(one);
+        }
+    }
+    all
+}
+
+fn column(named: &Named<'_>, source: &dyn Source, objectives: &[&Objective]) -> Column {
     let tally = source.likely();
     Column {
         policy: named.name.clone(),
@@ -234,7 +250,7 @@ fn column(named: &Named<'_>, source: &dyn Source) -> Column {
         cross_zone_cost: None,
         ejections: source.counted(&|tally| f64::from(tally.ejections)),
         churn: source.counted(&|tally| tally.churn),
-        objectives: named.goal.objectives.iter().map(|one| promise(one, tally)).collect(),
+        objectives: objectives.iter().map(|one| promise(one, tally)).collect(),
     }
 }
 

@@ -57,23 +57,17 @@ pub(super) fn lines(answer: &Answer) -> Vec<Line<'_>> {
             Box::new(|column| percent(column.refused_ratio)),
         ));
     }
-    let mut names: Vec<&str> = Vec::new();
-    for one in columns().flat_map(|column| &column.objectives) {
-        if !names.contains(&one.name.as_str()) {
-            names.push(&one.name);
-        }
-    }
-    for name in names {
+    let promises = columns().next().map_or(&[][..], |column| &column.objectives);
+    for (index, promise) in promises.iter().enumerate() {
         let of = move |column: &Column| {
-            let found = column.objectives.iter().find(|one| one.name == *name);
+            let found = column.objectives.get(index);
             found.map_or("-".to_owned(), |one| match (one.good, one.budget_burnt) {
-                (Some(good), Some(burnt)) => {
-                    format!("{} of {}, burns {burnt:.1}x", percent(good), share(one.target))
-                }
-                _ => "not in the journal".to_owned(),
+                (Some(good), Some(burnt)) => format!("{}, burns {burnt:.1}x", percent(good)),
+                _ => "not in a journal".to_owned(),
             })
         };
-        lines.push((format!("good: {name}"), Box::new(of)));
+        let name = format!("{}, {} good", promise.name, share(promise.target));
+        lines.push((name, Box::new(of)));
     }
     if columns().any(|column| column.cross_zone_ratio.is_some()) {
         let of = |column: &Column| {
