@@ -290,6 +290,9 @@ pub enum Evaluate {
         /// Recordings of each scenario.
         #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
         seeds: u16,
+        /// The first seed.
+        #[arg(long, value_name = "SEED", default_value_t = 1)]
+        seed_base: u64,
         /// How to print the result.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,

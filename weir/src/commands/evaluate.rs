@@ -40,8 +40,9 @@ pub fn run(asked: &Evaluate, colour: Colour) -> anyhow::Result<u8> {
         Evaluate::Petshop(asked) => (asked.output, petshop::evaluate(&asked.folder)),
         Evaluate::Nezha(asked) => (asked.output, nezha::evaluate(&asked.folder)),
         Evaluate::Forecast(asked) => (asked.output, forecast::evaluate(&asked.folder)),
-        Evaluate::Twin { scenarios, seeds, output } => {
-            (*output, twin::evaluate(scenarios, (*seeds).into()))
+        Evaluate::Twin { scenarios, seeds, seed_base, output } => {
+            let seeds = *seed_base..seed_base.saturating_add((*seeds).into());
+            (*output, twin::evaluate(scenarios, &seeds))
         }
         Evaluate::Canary { folder, output } => (*output, canary::evaluate(folder.as_deref())),
     };

@@ -49,6 +49,7 @@ pub fn run(asked: &WhatIf, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     shorten(&mut told);
+    told.notes.extend(changes(&told.recorded.steps));
     let (answer, study) =
         answer(&told, &tried, (asked.seeds, Price(asked.cost_per_million_cross_zone)));
     let mut out = anstream::stdout();
@@ -83,6 +84,16 @@ fn answer(told: &Told, tried: &[Tried], (seeds, price): (u16, Price)) -> (Answer
         }
         Err(doubt) => (report::of_doubt(service.to_string(), &doubt, seeds, notes.clone()), None),
     }
+}
+
+/// What endpoints that come and go mean for an answer.
+fn changes(steps: &[Seen]) -> Option<String> {
+    let declared = steps.iter().filter(|step| step.topology.is_some()).count();
+    (declared > 1).then(|| {
+        "endpoints changed in the recording, and change alike on the twin: an autoscaler that \
+         follows load would do otherwise under another policy"
+            .to_owned()
+    })
 }
 
 /// Keeps the newest stretch that can be played.

@@ -3,7 +3,8 @@
 //! Each scenario is played once with Weir acting and once with it watching, and both are recorded.
 //! From either recording the other is asked for, and the simulator knows the answer.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -61,11 +62,11 @@ struct Answer {
 }
 
 /// Measures.
-pub(super) fn evaluate(paths: &[std::path::PathBuf], seeds: u64) -> Found<Report> {
+pub(super) fn evaluate(paths: &[PathBuf], seeds: &Range<u64>) -> Found<Report> {
     let (plans, policy) = read(paths, false, None::<&Path>)?;
     let asked: Vec<(&Plan, u64, Mode)> = plans
         .iter()
-        .flat_map(|plan| (1..=seeds).map(move |seed| (plan, seed)))
+        .flat_map(|plan| seeds.clone().map(move |seed| (plan, seed)))
         .flat_map(|(plan, seed)| [Mode::Observe, Mode::Enforce].map(|mode| (plan, seed, mode)))
         .collect();
     let answers: Vec<Answer> =
