@@ -74,7 +74,11 @@ fn mistakes_are_told() {
     ] {
         refused(&ask(&path(journal), more), BAD_INPUT, words);
     }
-    refused(&ask(&path("two.weir"), &["--service", "shop"]), USAGE, &["namespace/name"]);
+    refused(
+        &ask(&path("two.weir"), &["--service", "shop"]),
+        BAD_INPUT,
+        &["default/shop", "demo/cart"],
+    );
     refused(&ask(&path("two.weir"), &["--from", "yesterday"]), USAGE, &["--from"]);
 }
 
