@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Approval, Offer};
 use crate::goal::Mode;
 use crate::names::{Address, ClusterName, Locality, Node, Place, PolicyName, ServiceId};
 use crate::rollout::RolloutDecision;
@@ -55,7 +56,8 @@ pub struct ServiceDecision {
     /// One per declared endpoint, in the topology's order. In Observe and Recommend: what would
     /// be done.
     pub endpoints: Vec<EndpointDecision>,
-    /// What each client cluster gets. In Observe and Recommend: equal shares.
+    /// What each client cluster gets. In Observe: equal shares; in Recommend too, but for what is
+    /// approved.
     pub realisations: Vec<Arc<Realisation>>,
     /// The part of the requests that is turned away, since no split of them can be served.
     #[serde(default)]
@@ -70,6 +72,12 @@ pub struct ServiceDecision {
     pub moved: Ratio,
     /// What judges of series find: advice, on which nothing was done.
     pub warnings: Vec<Warning>,
+    /// In Recommend: what waits for a person's approval.
+    #[serde(default)]
+    pub offer: Option<Offer>,
+    /// In Recommend: what is done because a person approved it.
+    #[serde(default)]
+    pub approval: Option<Approval>,
 }
 
 /// How one objective stands.
@@ -376,6 +384,15 @@ pub struct Sampling {
     pub percent: u8,
 }
 
+/// Whether anything is done in a mode.
+pub(crate) fn acts(mode: Mode, approval: Option<&Approval>) -> bool {
+    match mode {
+        Mode::Enforce => true,
+        Mode::Recommend => approval.is_some(),
+        Mode::Observe => false,
+    }
+}
+
 impl ServiceDecision {
     /// The part of the traffic that goes elsewhere once these are granted: half the sum of
     /// absolute changes of shares. Nothing where the endpoints are others.
@@ -391,6 +408,11 @@ impl ServiceDecision {
         let shares = crate::guard::shares(granted);
         let before = self.endpoints.iter().map(|endpoint| endpoint.share.value());
         Ratio::clamped(before.zip(shares).map(|(b, a)| (a - b).abs()).sum::<f64>() / 2.0)
+    }
+
+    /// Whether anything of it is done.
+    pub fn acts(&self) -> bool {
+        acts(self.mode, self.approval.as_ref())
     }
 
     /// One line for a person: what is done and why.

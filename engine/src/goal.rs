@@ -30,10 +30,11 @@ impl Goals {
     pub(crate) fn versions_of<'a>(
         &'a self,
         topology: &'a ServiceTopology,
+        acted_on: impl Fn(&Rollout) -> bool,
     ) -> impl Iterator<Item = &'a ServiceId> {
         let routed = move |rollout: &&Rollout| {
             rollout.service == topology.service
-                && (rollout.mode == Mode::Enforce || topology.clusters.is_empty())
+                && (acted_on(rollout) || topology.clusters.is_empty())
         };
         let versions = self.rollouts.iter().filter(routed);
         let versions = versions.flat_map(|rollout| [&rollout.stable, &rollout.canary]);
@@ -113,7 +114,7 @@ pub enum Mode {
     /// Decide and record, change nothing.
     #[default]
     Observe,
-    /// As Observe, and show the decision as advice.
+    /// As Observe, and offer the decision: what a person approves is acted on.
     Recommend,
     /// Act.
     Enforce,

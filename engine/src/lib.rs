@@ -18,6 +18,7 @@ pub mod comparison;
 pub mod plan;
 pub mod guard;
 pub mod realise;
+pub mod approval;
 pub mod rollout;
 pub mod decision;
 pub mod sampling;
@@ -38,7 +39,7 @@ use guard::{Granted, Mesh};
 use model::{Model, View};
 use observation::Observation;
 use state::{ServiceState, State};
-use units::{Moment, Ratio};
+use units::Ratio;
 
 /// One step: what was seen becomes what is safe to do now.
 ///
@@ -50,13 +51,15 @@ pub fn decide<M: Model>(
     model: &M,
 ) -> Decision {
     let elapsed = state.absorb(observation, model);
-    let step = Step { at: state.at, elapsed, unrecorded: observation.unrecorded };
     let at = state.at;
+    let now = approval::Now { sequence: state.sequence, at };
+    let step = Step { now, elapsed, unrecorded: observation.unrecorded };
     let mesh = &mut state.mesh;
     let services = state.services.iter_mut();
     let services: Vec<_> =
         services.map(|service| decide_service(service, mesh, step, model)).collect();
-    let given = rollout::Given { at, elapsed, observation, services: &services };
+    let given =
+        rollout::Given { at, sequence: now.sequence, elapsed, observation, services: &services };
     let rollouts = rollout::decide(&mut state.rollouts, &state.goals, &given, model);
     Decision { sequence: state.sequence, at, services, rollouts, sampling: state.sampling.rates() }
 }
@@ -64,7 +67,7 @@ pub fn decide<M: Model>(
 /// What all services of a step share.
 #[derive(Clone, Copy)]
 struct Step {
-    at: Moment,
+    now: approval::Now,
     elapsed: Duration,
     unrecorded: bool,
 }
@@ -75,7 +78,8 @@ fn decide_service<M: Model>(
     step: Step,
     model: &M,
 ) -> Arc<ServiceDecision> {
-    let Step { at, unrecorded, .. } = step;
+    let Step { now, unrecorded, .. } = step;
+    let at = now.at;
     if let Some(last) = service.not_due(at) {
         return last;
     }
@@ -88,6 +92,7 @@ fn decide_service<M: Model>(
         goal: &service.goal,
         history: &service.history,
         standings: &standings,
+        acting: service.acts(),
         unrecorded,
     };
     let assessment = model.assess(&view, &mut service.memory);
@@ -98,12 +103,13 @@ fn decide_service<M: Model>(
     let allowed = guard::allow(&plan, &assessment, &view, &mut service.guard, mesh);
     let by_proxies = guard::out_at_proxies(&allowed.endpoints, &view);
     let before = service.last.as_ref();
+    service.approval.offer(approval::wanted(&allowed, &plan, &view), now);
+    let in_force = service.approval.in_force(view.goal.mode, &allowed, view.topology);
     let wanted = realise::Wanted {
-        endpoints: &allowed.endpoints,
+        endpoints: &in_force.endpoints,
         ejected_by_proxies: &by_proxies,
-        shed: allowed.shed,
-        zones: &allowed.zones,
-        mode: view.goal.mode,
+        shed: in_force.shed,
+        zones: in_force.zones,
         at,
     };
     let realisations = realise::realise(wanted, view.topology, &mut service.realised);
@@ -122,6 +128,8 @@ fn decide_service<M: Model>(
         zones: allowed.zones,
         realisations,
         warnings: assessment.warnings,
+        offer: service.approval.offer.clone(),
+        approval: service.approval.approval.clone(),
     });
     service.decided = Some(at);
     service.last = Some(Arc::clone(&decision));

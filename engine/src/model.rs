@@ -59,6 +59,8 @@ pub struct View<'a> {
     pub history: &'a History,
     /// What is in force, one per endpoint.
     pub standings: &'a [Standing],
+    /// Whether anything of what is decided is done.
+    pub acting: bool,
     /// Whether the last step could not be recorded.
     pub unrecorded: bool,
 }

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Word;
 use crate::goal::Goals;
 use crate::latency::Latency;
 use crate::names::{Address, ClusterName, Node, Place, ServiceId};
@@ -117,6 +118,9 @@ pub struct Observation {
     pub unrecorded: bool,
     /// What was fitted apart from the steps since the last one.
     pub fitted: Vec<Fitted>,
+    /// What people said to offers.
+    #[serde(default)]
+    pub words: Vec<Word>,
 }
 
 /// One service's telemetry, pooled over clients.

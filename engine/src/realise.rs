@@ -13,7 +13,6 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{EndpointState, Form, Group, Health, Member, Realisation};
-use crate::goal::Mode;
 use crate::guard::Granted;
 use crate::history::remapped;
 use crate::names::{ClusterName, Locality};
@@ -82,7 +81,7 @@ impl Memory {
 /// What is to be realised: the granted endpoints and how proxies judge them themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// What is granted, in the topology's order.
+    /// What is granted, in the topology's order; empty: equal shares.
     pub endpoints: &'a [Granted],
     /// The part of the proxies that ejected each endpoint themselves.
     pub ejected_by_proxies: &'a [f64],
@@ -90,8 +89,6 @@ pub struct Wanted<'a> {
     pub shed: Ratio,
     /// Where the clients of each zone go.
     pub zones: &'a [ZoneSplit],
-    /// Only in Enforce is it acted on.
-    pub mode: Mode,
     /// Now.
     pub at: Moment,
 }
@@ -104,9 +101,8 @@ pub fn realise(
 ) -> Vec<Arc<Realisation>> {
     let parts = parts(wanted, topology);
     let moved = classes::settle(&parts, wanted.at, &mut memory.places);
-    let shed = if wanted.mode == Mode::Enforce { wanted.shed } else { Ratio::ZERO };
+    let (shed, zones) = (wanted.shed, wanted.zones);
     let sheds = memory.last.iter().all(|made| made.shed == shed);
-    let zones = if wanted.mode == Mode::Enforce { wanted.zones } else { &[] };
     let same = memory.parts.as_ref().is_some_and(|(old, of)| *old == parts && of == zones);
     if moved || !sheds || !same {
         let made = make((&parts, zones), shed, topology, memory);
@@ -146,13 +142,12 @@ fn same_groups(a: &[Arc<Realisation>], b: &[Arc<Realisation>]) -> bool {
 }
 
 fn parts(wanted: Wanted<'_>, topology: &ServiceTopology) -> Vec<Part> {
-    let acting = wanted.mode == Mode::Enforce;
     topology
         .endpoints
         .iter()
         .enumerate()
         .map(|(index, endpoint)| {
-            let granted = wanted.endpoints.get(index).filter(|_| acting);
+            let granted = wanted.endpoints.get(index);
             let state = granted.map_or(EndpointState::Serving, |granted| granted.state);
             let health = match state {
                 _ if !endpoint.ready => Health::Draining,

@@ -21,10 +21,12 @@ use crate::observation::Observation;
 use crate::units::{Moment, Ratio};
 
 mod decided;
+mod approved;
 mod seen;
 mod share;
 mod words;
 
+pub use approved::StepOffer;
 pub use decided::{Phase, Reason, RolloutDecision};
 
 /// At most so many rollouts are remembered: as many as services that nobody configured.
@@ -61,6 +63,12 @@ pub struct Progress<M> {
     leads_to: Option<Ratio>,
     phase: Phase,
     weight: Ratio,
+    /// How many of its steps a person has approved; only asked in Recommend.
+    #[serde(default)]
+    approved: u32,
+    /// The step that waits for a person, and when it was first offered.
+    #[serde(default)]
+    offer: Option<StepOffer>,
     failures: u32,
     verdict: Verdict,
     /// Why it was given up.
@@ -86,6 +94,8 @@ pub struct Progress<M> {
 pub(crate) struct Given<'a> {
     /// Now.
     pub(crate) at: Moment,
+    /// Which step of Weir this is.
+    pub(crate) sequence: u64,
     /// Since the last step.
     pub(crate) elapsed: Duration,
     /// What was seen.
@@ -112,11 +122,18 @@ pub(crate) fn decide<M: Model>(
         .iter_mut()
         .map(|one| {
             one.wanted = goals.rollouts.iter().any(|goal| goal.service == one.goal.service);
+            given.observation.words.iter().for_each(|word| one.hear(word));
             let decided = Arc::new(one.decide(given, model));
             one.last = Some(Arc::clone(&decided));
             decided
         })
         .collect()
+}
+
+/// Whether requests go to the versions of a rollout.
+pub(crate) fn acts<M>(progress: &[Progress<M>], goal: &Rollout) -> bool {
+    let of = |one: &&Progress<M>| one.goal.service == goal.service;
+    goal.mode == Mode::Enforce || progress.iter().find(of).is_some_and(Progress::has_begun)
 }
 
 /// Begins what is new and begins anew what leads to another version, or what was given up and is
@@ -131,6 +148,7 @@ fn follow<M: Default>(progress: &mut Vec<Progress<M>>, goals: &Goals, at: Moment
                     && let Phase::Stepping { .. } = one.phase
                 {
                     one.phase = one.step_of(goal);
+                    one.approved = one.approved_of(goal);
                 }
                 one.goal = goal.clone();
                 one.leads_to = None;
@@ -154,6 +172,8 @@ impl<M: Default> Progress<M> {
             leads_to: None,
             phase: Phase::Stepping { step: 0 },
             weight: Ratio::ZERO,
+            approved: 0,
+            offer: None,
             failures: 0,
             verdict: Verdict::default(),
             cause: None,
@@ -204,6 +224,7 @@ impl<M: Default> Progress<M> {
             return to;
         }
         match self.phase {
+            Phase::Stepping { step } if self.awaits(step) => self.weight,
             Phase::Stepping { step } => {
                 self.goal.steps.get(step as usize).copied().unwrap_or(Ratio::ZERO)
             }
@@ -223,6 +244,7 @@ impl<M: Default> Progress<M> {
             }
             self.move_on(&versions, given)
         });
+        self.offer = self.offered(given);
         RolloutDecision {
             service: self.goal.service.clone(),
             policy: self.goal.policy.clone(),
@@ -235,14 +257,17 @@ impl<M: Default> Progress<M> {
             failures: self.failures,
             verdict: self.verdict.clone(),
             reason,
+            offer: self.offer,
         }
     }
 
     /// Why everything stays as it is, if it does.
     fn held(&self, given: &Given<'_>) -> Option<Reason> {
         let age = given.at.since(self.fresh);
-        if self.goal.mode != Mode::Enforce {
+        if self.goal.mode == Mode::Observe {
             Some(Reason::Observing)
+        } else if !self.has_begun() {
+            Some(Reason::Awaiting)
         } else if self.goal.suspended || !self.wanted {
             Some(Reason::Suspended)
         } else if given.observation.unrecorded {
@@ -265,6 +290,8 @@ impl<M: Default> Progress<M> {
             self.look.canary.add(&canary.unwrap_or_default());
             self.look.stable.add(&stable.unwrap_or_default());
             match self.phase {
+                // The time that a person takes is not the new version's.
+                Phase::Stepping { step } if self.awaits(step) => {}
                 Phase::Stepping { .. } => self.spent = self.spent.saturating_add(given.elapsed),
                 Phase::Watching => self.watched = self.watched.saturating_add(given.elapsed),
                 Phase::Done | Phase::GivenUp | Phase::Paused => {}
@@ -316,6 +343,7 @@ impl<M: Default> Progress<M> {
             }
             Finding::Pass => {
                 if let Phase::Stepping { step } = self.phase
+                    && !self.awaits(step)
                     && self.weight >= self.target()
                 {
                     self.pass(step);
@@ -400,6 +428,7 @@ impl<M: Default> Progress<M> {
             Phase::Stepping { .. } | Phase::Watching if self.failures > 0 => {
                 Reason::Failing { failures: self.failures, limit: self.goal.failures_max.max(1) }
             }
+            Phase::Stepping { step } if self.awaits(step) => Reason::Awaiting,
             Phase::Stepping { .. } => Reason::Gathering,
             Phase::Watching => Reason::Watched { left: WATCH.saturating_sub(self.watched) },
             Phase::Done => Reason::TakenOver,

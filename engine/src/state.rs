@@ -6,9 +6,10 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{self, Word};
 use crate::budget::Budgets;
-use crate::decision::ServiceDecision;
-use crate::goal::{Goal, Goals, Mode};
+use crate::decision::{self, ServiceDecision};
+use crate::goal::{Goal, Goals, Mode, Rollout};
 use crate::history::History;
 use crate::model::Model;
 use crate::names::ServiceId;
@@ -59,6 +60,9 @@ pub struct ServiceState<M> {
     pub budgets: Budgets,
     /// When this service was last decided.
     pub decided: Option<Moment>,
+    /// What is offered and approved.
+    #[serde(default)]
+    pub approval: approval::Memory,
     /// The last decision.
     pub last: Option<Arc<ServiceDecision>>,
 }
@@ -84,6 +88,7 @@ impl<M: Clone + Default> State<M> {
         if let Some(topology) = &observation.topology {
             self.follow(topology, model);
         }
+        let acted_on = |goal: &Rollout| rollout::acts(&self.rollouts, goal);
         for service in &mut self.services {
             if observation.goals.is_some() || service.decided.is_none() {
                 service.steer(&self.goals, self.at);
@@ -92,7 +97,7 @@ impl<M: Clone + Default> State<M> {
             service.history.absorb(self.at, service.topology.endpoints.len(), traffic);
             service.budgets.absorb(self.at, &service.goal, traffic);
             // What clients of a service were promised holds for all of its versions.
-            for version in self.goals.versions_of(&service.topology) {
+            for version in self.goals.versions_of(&service.topology, acted_on) {
                 let traffic = traffic_of(observation, version);
                 service.budgets.absorb(self.at, &service.goal, traffic);
             }
@@ -104,6 +109,7 @@ impl<M: Clone + Default> State<M> {
         }
         self.absorb_indicated(observation);
         self.absorb_receipts(observation);
+        self.absorb_words(observation);
         let load = self.load();
         self.mesh.load = load.unwrap_or(0.0);
         self.sampling.absorb(&observation.logs, load, observation.log_budget);
@@ -123,6 +129,19 @@ impl<M: Clone + Default> State<M> {
         for receipt in &observation.receipts {
             if let Ok(at) = self.find(&receipt.service) {
                 self.services[at].guard.answered(receipt, self.at);
+            }
+        }
+    }
+
+    fn absorb_words(&mut self, observation: &Observation) {
+        for service in &mut self.services {
+            if service.approval.expire(self.at) {
+                service.decided = None;
+            }
+        }
+        for word in &observation.words {
+            if let Ok(at) = self.find(&word.service) {
+                self.services[at].heard(word, self.at);
             }
         }
     }
@@ -174,7 +193,25 @@ impl<M: Clone + Default> ServiceState<M> {
             realised: realise::Memory::default(),
             budgets: Budgets::default(),
             decided: None,
+            approval: approval::Memory::default(),
             last: None,
+        }
+    }
+
+    /// Whether anything of what is decided is done.
+    pub(crate) fn acts(&self) -> bool {
+        decision::acts(self.goal.mode, self.approval.approval.as_ref())
+    }
+
+    /// Takes a person's word. What comes into force by it begins at equal shares and moves from there
+    /// as fast as under any policy.
+    fn heard(&mut self, word: &Word, at: Moment) {
+        let acted = self.acts();
+        if self.approval.heard(word, at) {
+            self.decided = None;
+            if self.acts() && !acted {
+                self.guard.begin(at);
+            }
         }
     }
 
@@ -206,7 +243,11 @@ impl<M: Clone + Default> ServiceState<M> {
             // What was decided for another goal is no answer to this one.
             self.decided = None;
         }
-        if goal.mode == Mode::Enforce && self.goal.mode != Mode::Enforce {
+        let acted = self.acts();
+        if goal.mode != Mode::Recommend {
+            self.approval = approval::Memory::default();
+        }
+        if goal.mode == Mode::Enforce && !acted {
             self.guard.begin(at);
         }
         self.goal = goal;

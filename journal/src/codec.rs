@@ -189,12 +189,14 @@ impl Encoder {
         lists::write_receipts(out, names, &observation.receipts);
         lists::write_logs(out, names, &observation.logs);
         lists::write_fitted(out, names, &observation.fitted);
+        lists::write_words(out, names, &observation.words);
         let lengths = [
             observation.traffic.len(),
             observation.indicated.len(),
             observation.receipts.len(),
             observation.logs.len(),
             observation.fitted.len(),
+            observation.words.len(),
         ];
         for length in lengths {
             bytes::put(out.blob(field::COUNTS), length as u64);
@@ -293,6 +295,7 @@ impl Decoder {
         let receipts = lists::read_receipts(from, names, lengths.receipts)?;
         let logs = lists::read_logs(from, names, lengths.logs)?;
         let fitted = lists::read_fitted(from, names, lengths.fitted)?;
+        let words = lists::read_words(from, names, lengths.words)?;
         let budget = from.take_from(field::LOG_BUDGET, bytes::varint);
         let flags = from.blob(field::FLAGS).and_then(|flags| flags.first()).copied();
         Ok(Observation {
@@ -308,6 +311,7 @@ impl Decoder {
                 .transpose()?,
             unrecorded: flags.unwrap_or(0) & UNRECORDED != 0,
             fitted,
+            words,
         })
     }
 

@@ -89,6 +89,7 @@ fn main() {
                 goal: &service.goal,
                 history: &service.history,
                 standings: &[],
+                acting: true,
                 unrecorded: false,
             };
             let warnings = service.watch.see(&view, &assessment);

@@ -21,10 +21,13 @@ use crate::units::{Moment, Ratio};
 const NAMED_MAX: usize = 3;
 
 pub(super) fn summary(decision: &ServiceDecision) -> String {
-    let what = match (&decision.stance, decision.mode) {
-        (Stance::Steering, Mode::Observe | Mode::Recommend) => "would steer".to_string(),
-        (Stance::Steering, Mode::Enforce) => "steering".to_string(),
-        (stance, _) => stance.to_string(),
+    let what = match &decision.stance {
+        Stance::Steering => match (decision.acts(), decision.mode) {
+            (true, Mode::Recommend) => "steering as approved".to_string(),
+            (true, _) => "steering".to_string(),
+            (false, _) => "would steer".to_string(),
+        },
+        stance => stance.to_string(),
     };
     let mut text = format!("{}: {what}", decision.service);
     let out: Vec<_> = decision.endpoints.iter().filter(|endpoint| endpoint.is_ejected()).collect();
@@ -35,8 +38,11 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
         text += &shifted(decision);
     }
     if decision.shed > Ratio::ZERO {
-        let turns = if decision.mode == Mode::Enforce { "turns" } else { "would turn" };
+        let turns = if decision.acts() { "turns" } else { "would turn" };
         text += &format!("; {turns} away {:.1} % of the requests", 100.0 * decision.shed.value());
+    }
+    if let Some(offer) = &decision.offer {
+        text += &format!("; {}@{} waits for approval", decision.service, offer.number);
     }
     text
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::{Granted, Memory, adaptive, shares, stance};
 use crate::assessment::Assessment;
 use crate::decision::{Bound, EndpointState};
-use crate::goal::Mode;
 use crate::history::History;
 use crate::model::View;
 use crate::observation::Row;
@@ -123,7 +122,7 @@ pub(super) fn reweight(
     note(endpoints, &before, view.at, memory);
     memory.moves.add(view.at, moved);
     // What is only thought of takes nothing from those that act.
-    if view.goal.mode == Mode::Enforce {
+    if view.acting {
         mesh.moves.add(view.at, moved * load);
     }
 }

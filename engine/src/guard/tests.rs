@@ -103,6 +103,7 @@ impl Service {
             goal: &self.goal,
             history: &self.history,
             standings: &standings,
+            acting: self.goal.mode == crate::goal::Mode::Enforce,
             unrecorded: self.unrecorded,
         };
         allow(plan, assessment, &view, &mut self.memory, &mut self.mesh)

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use super::{Granted, Memory, adaptive, stance, steps};
 use crate::assessment::Assessment;
 use crate::decision::Stance;
-use crate::goal::Mode;
 use crate::model::View;
 use crate::names::Place;
 use crate::plan::Plan;
@@ -50,7 +49,7 @@ pub(super) fn follow(
             let (allowed, _) = steps::allowed(load, view, counted, mesh);
             let moved = scene.bound(&mut moves, allowed);
             memory.zone_moves.add(view.at, moved);
-            if view.goal.mode == Mode::Enforce {
+            if view.acting {
                 mesh.zone_moves.add(view.at, moved * load);
             }
             moves

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::StepOffer;
 use crate::comparison::Verdict;
 use crate::goal::Mode;
 use crate::names::{PolicyName, ServiceId};
@@ -35,6 +36,9 @@ pub struct RolloutDecision {
     pub verdict: Verdict,
     /// Why the weight is what it is.
     pub reason: Reason,
+    /// In Recommend: the step that waits for a person's approval.
+    #[serde(default)]
+    pub offer: Option<StepOffer>,
 }
 
 /// How far a rollout has come.
@@ -103,6 +107,8 @@ pub enum Reason {
     },
     /// It has taken over.
     TakenOver,
+    /// The next step waits for a person.
+    Awaiting,
 }
 
 impl Reason {
@@ -113,7 +119,8 @@ impl Reason {
             | Self::Suspended
             | Self::Unrecorded
             | Self::Silent { .. }
-            | Self::NoEndpoint { .. } => true,
+            | Self::NoEndpoint { .. }
+            | Self::Awaiting => true,
             Self::Moving { .. }
             | Self::Gathering
             | Self::Failing { .. }

@@ -84,6 +84,8 @@ fn version(name: &str, serving: usize, (load, capacity): (f64, Option<f64>)) -> 
         moved: Ratio::ZERO,
         shed: Ratio::ZERO,
         zones: Vec::new(),
+        offer: None,
+        approval: None,
     }
 }
 
@@ -102,6 +104,7 @@ struct Run {
     capacity: Option<f64>,
     canaries: usize,
     stables: usize,
+    words: Vec<crate::approval::Word>,
 }
 
 impl Run {
@@ -114,6 +117,7 @@ impl Run {
             capacity: None,
             canaries: 2,
             stables: 2,
+            words: Vec::new(),
         }
     }
 
@@ -122,6 +126,7 @@ impl Run {
         self.at = self.at.plus(Duration::from_secs(1));
         let weight = self.last.as_ref().map_or(0.0, |last| last.weight.value());
         let mut observation = Observation { at: self.at, ..Observation::default() };
+        observation.words = core::mem::take(&mut self.words);
         if seen {
             observation.traffic = vec![traffic("search-v6", 900), traffic("search-v7", 100)];
         }
@@ -132,6 +137,7 @@ impl Run {
         ];
         let given = Given {
             at: self.at,
+            sequence: self.at.millis(),
             elapsed: Duration::from_secs(1),
             observation: &observation,
             services: &services,
@@ -293,6 +299,7 @@ fn what_nobody_wants_and_nothing_is_left_of_is_forgotten() {
     let observation = Observation { at: run.at, ..Observation::default() };
     let given = |services| Given {
         at: run.at,
+        sequence: 1,
         elapsed: Duration::from_secs(1),
         observation: &observation,
         services,
@@ -380,5 +387,75 @@ proptest! {
                 prop_assert!(after - before.weight.value() <= 0.1 + 1e-9);
             }
         }
+    }
+}
+
+/// The offer of the last second.
+fn offered(run: &Run) -> StepOffer {
+    run.last.as_ref().unwrap().offer.unwrap()
+}
+
+fn approve(run: &mut Run) {
+    let until = Some(run.at.plus(Duration::from_secs(60)));
+    let offer = offered(run).number;
+    run.words.push(crate::approval::Word { service: id("search"), offer, until, by: "a".into() });
+}
+
+#[test]
+fn in_recommend_every_step_waits_for_a_person() {
+    let mut run = Run::new(Rollout { mode: Mode::Recommend, ..goal() });
+    // Longer than the deadline: the time that a person takes is not the new version's.
+    for _ in 0..2_000 {
+        assert_eq!(run.second(Finding::Pass, true), 0.0);
+    }
+    let first = offered(&run);
+    assert_eq!((first.step, first.weight, first.number), (0, Ratio::clamped(0.02), 1_000));
+    for weight in [0.02, 0.1, 0.5] {
+        approve(&mut run);
+        for _ in 0..200 {
+            run.second(Finding::Pass, true);
+        }
+        let last = run.last.clone().unwrap();
+        if weight < 0.5 {
+            assert_eq!((last.weight.value(), last.reason), (weight, Reason::Awaiting));
+        } else {
+            assert_eq!((last.weight.value(), last.phase, last.offer), (1.0, Phase::Watching, None));
+        }
+    }
+}
+
+#[test]
+fn what_is_approved_goes_back_by_itself() {
+    let mut run = Run::new(Rollout { mode: Mode::Recommend, ..goal() });
+    run.second(Finding::Pass, true);
+    approve(&mut run);
+    for _ in 0..200 {
+        run.second(Finding::Pass, true);
+    }
+    assert_eq!(run.last.as_ref().unwrap().weight.value(), 0.02);
+    for _ in 0..200 {
+        run.second(Finding::Fail, true);
+    }
+    let last = run.last.clone().unwrap();
+    assert_eq!((last.weight.value(), last.phase, last.offer), (0.0, Phase::GivenUp, None));
+}
+
+#[test]
+fn a_word_on_another_offer_is_no_approval() {
+    let mut run = Run::new(Rollout { mode: Mode::Recommend, ..goal() });
+    run.second(Finding::Pass, true);
+    let until = Some(run.at.plus(Duration::from_secs(60)));
+    let wrong =
+        [(id("search"), 7, until), (id("other"), 1_000, until), (id("search"), 1_000, None)];
+    run.words = wrong
+        .map(|(service, offer, until)| crate::approval::Word {
+            service,
+            offer,
+            until,
+            by: "a".into(),
+        })
+        .to_vec();
+    for _ in 0..200 {
+        assert_eq!(run.second(Finding::Pass, true), 0.0);
     }
 }

@@ -46,6 +46,7 @@ impl fmt::Display for Reason {
             Self::Late { deadline } => write!(f, "not proven within {}", Seconds(*deadline)),
             Self::Watched { left } => write!(f, "taken over, watched for {}", Seconds(*left)),
             Self::TakenOver => f.write_str("taken over"),
+            Self::Awaiting => f.write_str("the next step waits for approval"),
         }
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod any_model;
+mod approval;
 mod goals;
 mod same;
 mod time;

@@ -1,9 +1,12 @@
-//! What else an observation lists: receipts, log volumes, objectives' counts and fitted weights.
+//! What else an observation lists: receipts, log volumes, objectives' counts, fitted
+//! weights and people's words.
 
 use std::time::Duration;
 
+use weir_engine::approval::Word;
 use weir_engine::names::Node;
 use weir_engine::observation::{Fitted, Indicated, LogVolume, Outcome, Receipt};
+use weir_engine::units::Moment;
 
 use super::bytes::{self, Corrupt, unzigzag, zigzag};
 use super::names::{Cursor, Read, Written};
@@ -156,6 +159,36 @@ pub(super) fn read_fitted(
     Ok(fitted)
 }
 
+pub(super) fn write_words(out: &mut Out, names: &mut Written, words: &[Word]) {
+    let mut service = ServiceCursor::new(field::WORD_NAMESPACE, field::WORD_NAME);
+    let mut by = Cursor::new(field::WORD_BY);
+    for word in words {
+        service.push((out, names), &word.service);
+        out.push(field::WORD_OFFER, word.offer);
+        // Zero for none; the last moment of all is not one that anybody names.
+        let until = word.until.map_or(0, |until| until.millis().saturating_add(1));
+        out.push(field::WORD_UNTIL, until);
+        by.push((out, names), &word.by);
+    }
+}
+
+pub(super) fn read_words(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<Word>, Corrupt> {
+    let mut service = ServiceCursor::new(field::WORD_NAMESPACE, field::WORD_NAME);
+    let mut by = Cursor::new(field::WORD_BY);
+    let mut words = Vec::with_capacity(count);
+    for _ in 0..count {
+        let service = service.next(from, names)?;
+        let offer = from.next(field::WORD_OFFER);
+        let until = from.next(field::WORD_UNTIL).checked_sub(1).map(Moment::from_millis);
+        words.push(Word { service, offer, until, by: by.next(from, names)?.to_string() });
+    }
+    Ok(words)
+}
+
 /// How many there are of each: a varint each.
 #[derive(Debug)]
 pub(super) struct Lengths {
@@ -164,6 +197,7 @@ pub(super) struct Lengths {
     pub(super) receipts: usize,
     pub(super) logs: usize,
     pub(super) fitted: usize,
+    pub(super) words: usize,
 }
 
 impl Lengths {
@@ -176,6 +210,7 @@ impl Lengths {
             receipts: room.take(next())?,
             logs: room.take(next())?,
             fitted: room.take(next())?,
+            words: room.take(next())?,
         })
     }
 }

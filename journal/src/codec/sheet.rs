@@ -91,6 +91,12 @@ pub(super) mod field {
     pub(crate) const FITTED_NAMESPACE: usize = 90;
     pub(crate) const FITTED_NAME: usize = 91;
     pub(crate) const FITTED_VERSION: usize = 92;
+    // What people said to offers.
+    pub(crate) const WORD_NAMESPACE: usize = 94;
+    pub(crate) const WORD_NAME: usize = 95;
+    pub(crate) const WORD_OFFER: usize = 96;
+    pub(crate) const WORD_UNTIL: usize = 97;
+    pub(crate) const WORD_BY: usize = 98;
     // Services of which something changed.
     pub(crate) const CHANGED_NAMESPACE: usize = 100;
     pub(crate) const CHANGED_NAME: usize = 101;

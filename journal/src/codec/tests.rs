@@ -3,6 +3,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use std::time::Duration;
+use weir_engine::approval::Word;
 use weir_engine::latency::Latency;
 use weir_engine::observation::{
     Fitted, Indicated, LogVolume, Outcome, Receipt, Row, ServiceTraffic, ZoneTraffic,
@@ -143,12 +144,21 @@ fn lists() -> impl Strategy<Value = Observation> {
         });
     let fitted = (service(), count(), any::<Vec<u8>>())
         .prop_map(|(service, version, weights)| Fitted { service, version, weights });
-    (vec(log, 0..4), vec(indicated, 0..3), vec(fitted, 0..3), vec(receipt(), 0..4)).prop_map(
-        |(logs, indicated, fitted, receipts)| Observation {
+    let until = option::of((0..u64::MAX).prop_map(Moment::from_millis));
+    let word = (service(), count(), until, name()).prop_map(|(service, offer, until, by)| Word {
+        service,
+        offer,
+        until,
+        by,
+    });
+    let spoken = (vec(receipt(), 0..4), vec(word, 0..3));
+    (vec(log, 0..4), vec(indicated, 0..3), vec(fitted, 0..3), spoken).prop_map(
+        |(logs, indicated, fitted, (receipts, words))| Observation {
             logs,
             indicated,
             fitted,
             receipts,
+            words,
             ..Observation::default()
         },
     )

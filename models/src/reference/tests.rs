@@ -116,6 +116,7 @@ impl Driven {
             goal: &self.goal,
             history: &self.history,
             standings: &self.standings,
+            acting: true,
             unrecorded: false,
         };
         let assessment = Reference.assess(&view, &mut self.memory);

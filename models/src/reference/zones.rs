@@ -390,7 +390,7 @@ mod tests {
         at: Moment,
     ) -> View<'a> {
         let elapsed = Duration::from_secs(1);
-        View { at, elapsed, topology, goal, history, standings: &[], unrecorded: false }
+        View { at, elapsed, topology, goal, history, standings: &[], acting: true, unrecorded: false }
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl Stage {
             goal: &self.goal,
             history: &self.history,
             standings: &[],
+            acting: true,
             unrecorded: false,
         };
         self.watch.see(&view, &assessment)
@@ -327,6 +328,7 @@ proptest! {
                 goal: &stage.goal,
                 history: &stage.history,
                 standings: &[],
+                acting: true,
                 unrecorded: false,
             };
             let warnings = stage.watch.see(&view, &Assessment::default());

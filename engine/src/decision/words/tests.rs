@@ -30,6 +30,8 @@ fn endpoint(address: &str, state: EndpointState, reason: Reason) -> EndpointDeci
 
 fn service(mode: Mode, stance: Stance, endpoints: Vec<EndpointDecision>) -> ServiceDecision {
     ServiceDecision {
+        offer: None,
+        approval: None,
         warnings: Vec::new(),
         shed: Ratio::ZERO,
         zones: Vec::new(),
