@@ -19,6 +19,7 @@ use crate::board::read::{Range, Service};
 use crate::view::decision::{DecisionDetail, DecisionId, DecisionPage};
 use crate::view::health::{GoneEvent, HealthView, StepEvent};
 use crate::view::mesh::{PolicyView, ProxyView, SourceView};
+use crate::view::offer::OfferView;
 use crate::view::service::{HistoryView, ServiceDetail, ServiceSummary};
 use crate::web::Shared;
 use crate::web::answer;
@@ -57,6 +58,7 @@ pub(crate) fn router() -> (Router<Arc<Shared>>, OpenApi) {
         .routes(routes!(history))
         .routes(routes!(decisions))
         .routes(routes!(decision))
+        .routes(routes!(offers))
         .routes(routes!(policies))
         .routes(routes!(proxies))
         .routes(routes!(sources))
@@ -92,6 +94,14 @@ async fn service(
     let snapshot = shared.web.board.read();
     let service = find(&snapshot, &id)?;
     Ok(answer::json(&headers, &service.detail(&snapshot)))
+}
+
+/// What waits for a person's approval, in order of service. Approving is done on the machine, by
+/// `weir approve` or over the socket in the data folder: nothing can be changed here.
+#[utoipa::path(get, path = "/api/v1/offers", tag = "decisions",
+    responses((status = 200, body = Vec<OfferView>)))]
+async fn offers(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    answer::json(&headers, &shared.web.board.read().offers())
 }
 
 /// What of a service's history is asked for.

@@ -27,6 +27,7 @@ use crate::view::{Time, plain};
 mod feed;
 pub(crate) mod log;
 pub(crate) mod matrix;
+mod offer;
 pub(crate) mod read;
 pub(crate) mod rollout;
 mod tell;

@@ -51,6 +51,8 @@ pub const MOVED: &str = "moved_ratio";
 pub const ROLLOUTS: &str = "rollouts";
 /// Those that something keeps from following the evidence.
 pub const ROLLOUTS_HELD: &str = "rollouts_held";
+/// What waits for a person's approval.
+pub const OFFERS: &str = "offers";
 /// Proxies' answers to pushes.
 pub const RECEIPTS: &str = "receipts";
 /// Telemetry sources by whether they work.
@@ -85,6 +87,7 @@ pub struct Metrics {
     moved: Counter<f64, AtomicU64>,
     rollouts: Family<PhaseLabel, Gauge>,
     rollouts_held: Gauge,
+    offers: Gauge,
     receipts: Family<OutcomeLabel, Counter>,
     sources: Family<SourceLabel, Gauge>,
     proxies: Family<ProxyLabel, Gauge>,
@@ -185,6 +188,7 @@ impl Metrics {
             moved: Counter::default(),
             rollouts: Family::default(),
             rollouts_held: Gauge::default(),
+            offers: Gauge::default(),
             receipts: Family::default(),
             sources: Family::default(),
             proxies: Family::default(),
@@ -230,6 +234,8 @@ impl Metrics {
         registry.register(ROLLOUTS, help, self.rollouts.clone());
         let help = "New versions that something keeps from following the evidence";
         registry.register(ROLLOUTS_HELD, help, self.rollouts_held.clone());
+        let help = "Decisions that wait for a person's approval";
+        registry.register(OFFERS, help, self.offers.clone());
     }
 
     fn register_surroundings(&mut self) {
@@ -271,7 +277,7 @@ impl Metrics {
             let kind = kind(decision.decision.kind);
             self.decisions.get_or_create(&DecisionLabel { kind }).inc();
         }
-        let enforced = step.decision.services.iter().filter(|s| s.mode == Mode::Enforce);
+        let enforced = step.decision.services.iter().filter(|service| service.acts());
         self.moved.inc_by(enforced.map(|service| service.moved.value()).sum());
         for receipt in &step.observation.receipts {
             let outcome = match receipt.outcome {
@@ -313,6 +319,10 @@ impl Metrics {
             self.rollouts.get_or_create(&PhaseLabel { phase }).set(gauge(count));
         }
         self.rollouts_held.set(gauge(rollouts().filter(|one| one.reason.is_held()).count()));
+        let services = step.into_iter().flat_map(|step| &step.decision.services);
+        let shares = services.filter(|service| service.offer.is_some()).count();
+        let steps = rollouts().filter(|rollout| rollout.offer.is_some()).count();
+        self.offers.set(gauge(shares + steps));
     }
 
     /// How long the last step took.

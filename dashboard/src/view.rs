@@ -14,6 +14,7 @@ use weir_engine::units::Moment;
 pub mod decision;
 pub mod health;
 pub mod mesh;
+pub mod offer;
 pub mod rollout;
 pub mod service;
 

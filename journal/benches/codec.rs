@@ -138,7 +138,7 @@ impl Recorder {
             one.moved.value() > 0.0 || !matches!(one.stance, Stance::Resting)
         };
         let changed = decision.services.iter().filter(acted).cloned().collect();
-        let step = Step { observation, decision: digest(&decision), changed };
+        let step = Step { observation, decision: digest(&decision), changed, pushed: vec![] };
         self.records.push(Record::Step(Box::new(step)));
         decision.services
     }

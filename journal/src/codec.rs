@@ -19,7 +19,7 @@ use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
 
 use crate::layout::{Layout, StateImage, Unreadable};
-use crate::{Record, Step};
+use crate::{Pushed, Record, Step};
 use bytes::{Corrupt, unzigzag, zigzag};
 use lists::Lengths;
 use names::{Cursor, Read, Written};
@@ -168,6 +168,8 @@ impl Encoder {
     fn write_step(&mut self, step: &Step) {
         self.out.blob(field::DIGEST).extend(step.decision);
         self.write_observation(&step.observation);
+        lists::write_pushed(&mut self.out, &mut self.names, &step.pushed);
+        bytes::put(self.out.blob(field::COUNTS), step.pushed.len() as u64);
         if !step.changed.is_empty() {
             self.tell_layouts();
         }
@@ -281,11 +283,12 @@ impl Decoder {
             let told = Layouts::read(told).ok_or(Corrupt("the layouts"))?;
             self.layouts = Some((told, Layouts::own()));
         }
-        let observation = self.observation()?;
-        Ok(Step { observation, decision, changed: self.changed()? })
+        let (observation, pushed) = self.observation()?;
+        Ok(Step { observation, decision, changed: self.changed()?, pushed })
     }
 
-    fn observation(&mut self) -> Result<Observation, BodyError> {
+    /// What was seen, and what was pushed: the lengths of their lists stand together.
+    fn observation(&mut self) -> Result<(Observation, Vec<Pushed>), BodyError> {
         let at = self.read_at()?;
         let mut room = Room(ITEMS_MAX);
         let (from, names) = (&mut self.from, &mut self.names);
@@ -296,9 +299,10 @@ impl Decoder {
         let logs = lists::read_logs(from, names, lengths.logs)?;
         let fitted = lists::read_fitted(from, names, lengths.fitted)?;
         let words = lists::read_words(from, names, lengths.words)?;
+        let pushed = lists::read_pushed(from, names, lengths.pushed)?;
         let budget = from.take_from(field::LOG_BUDGET, bytes::varint);
         let flags = from.blob(field::FLAGS).and_then(|flags| flags.first()).copied();
-        Ok(Observation {
+        let observation = Observation {
             at,
             topology: self.blob(field::TOPOLOGY, "the topology", |layouts| &layouts.topology)?,
             goals: self.blob(field::GOALS, "the goals", |layouts| &layouts.goals)?,
@@ -312,7 +316,8 @@ impl Decoder {
             unrecorded: flags.unwrap_or(0) & UNRECORDED != 0,
             fitted,
             words,
-        })
+        };
+        Ok((observation, pushed))
     }
 
     fn blob<T: DeserializeOwned>(

@@ -50,4 +50,4 @@ mod v1;
 
 pub use frame::{Damage, HEADER_LEN, Link, Reader, Segment, VERSION, Writer};
 pub use layout::{Layout, StateImage, Unreadable};
-pub use record::{Record, Step, digest};
+pub use record::{Pushed, Record, Step, digest};

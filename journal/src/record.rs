@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use weir_engine::decision::{Decision, ServiceDecision, Stance};
 use weir_engine::observation::Observation;
@@ -41,6 +42,22 @@ pub struct Step {
     pub decision: [u8; 16],
     /// The decisions of the services for which something changed.
     pub changed: Vec<Arc<ServiceDecision>>,
+    /// What proxies were told anew. Their answers are receipts of later observations, and the shares
+    /// that came of it are in later telemetry.
+    pub pushed: Vec<Pushed>,
+}
+
+/// One resource that proxies were told anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// Its kind, as `EDS`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// For whom: everybody (empty), `zone NAME` or `node NAME`.
+    pub to: String,
+    /// What it was from then on: 64 bits of the hash of its bytes; none where it was taken away.
+    pub version: Option<u64>,
 }
 
 impl Step {
@@ -51,7 +68,7 @@ impl Step {
             service.moved.value() > 0.0 || service.stance != Stance::Resting
         };
         let changed = decision.services.iter().filter(acts).cloned().collect();
-        Self { observation, decision: digest(decision), changed }
+        Self { observation, decision: digest(decision), changed, pushed: Vec::new() }
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn record(body: &[u8]) -> Result<Record, Box<dyn Error + Send + Sync>
             observation: step.observation,
             decision: step.decision,
             changed: step.changed,
+            pushed: Vec::new(),
         })),
         Written::Closed { at } => Record::Closed { at },
     })

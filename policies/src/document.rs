@@ -177,7 +177,8 @@ pub struct TargetRef {
 pub enum Mode {
     /// Decide and record, change nothing.
     Observe,
-    /// As Observe, and show the decision as advice.
+    /// As Observe, and offer the decision: what a person approves is done, as far and as long as it
+    /// was approved.
     Recommend,
     /// Act.
     Enforce,

@@ -4,7 +4,7 @@
 //! two hundred proxies), so a [`Resource`] carries its bytes and a hash of them, and streams share
 //! it behind an `Arc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,6 +37,17 @@ impl TypeUrl {
     /// Every kind, in the order in which additions are sent.
     pub const ALL: [Self; 5] =
         [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route, Self::Runtime];
+
+    /// What people call the protocol of this kind.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Cluster => "CDS",
+            Self::Endpoints => "EDS",
+            Self::Listener => "LDS",
+            Self::Route => "RDS",
+            Self::Runtime => "RTDS",
+        }
+    }
 
     /// The type's URL, as it stands in requests and in `Any`.
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +94,13 @@ impl Version {
     pub fn of(bytes: &[u8]) -> Self {
         let digest = Sha256::digest(bytes);
         Self(digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte)))
+    }
+}
+
+impl Version {
+    /// The hash itself.
+    pub const fn bits(self) -> u64 {
+        self.0
     }
 }
 
@@ -262,6 +280,27 @@ impl Snapshot {
         }
     }
 
+    /// What proxies are told anew by this snapshot after another: the audit of a push.
+    pub fn changes_since(&self, last: Option<&Self>) -> Vec<Change> {
+        let nothing = Resources::new();
+        let mut changes = Vec::new();
+        let all = last.map_or(&nothing, |last| &last.types);
+        compare(&self.types, all, &To::All, &mut changes);
+        let zones = self.per_zone.keys().chain(last.iter().flat_map(|last| last.per_zone.keys()));
+        for zone in zones.collect::<BTreeSet<_>>() {
+            let of = |snapshot: &Self| snapshot.per_zone.get(zone).cloned().unwrap_or_default();
+            let (now, then) = (of(self), last.map(of).unwrap_or_default());
+            compare(&now, &then, &To::Zone(zone.clone()), &mut changes);
+        }
+        let nodes = self.per_node.keys().chain(last.iter().flat_map(|last| last.per_node.keys()));
+        for node in nodes.collect::<BTreeSet<_>>() {
+            let of = |snapshot: &Self| snapshot.per_node.get(node).cloned().unwrap_or_default();
+            let (now, then) = (of(self), last.map(of).unwrap_or_default());
+            compare(&now, &then, &To::Node(node.clone()), &mut changes);
+        }
+        changes
+    }
+
     /// The names of all resources of a type that this node may get.
     pub fn names(&self, node: &Node, kind: TypeUrl) -> impl Iterator<Item = &Arc<str>> {
         let own = self.per_node.get(node).and_then(|types| types.get(&kind));
@@ -273,9 +312,74 @@ impl Snapshot {
     }
 }
 
+/// Whom a change is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Everybody.
+    All,
+    /// The clients of a zone.
+    Zone(Place),
+    /// One node.
+    Node(Node),
+}
+
+/// One resource that proxies are told anew, or told that it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its kind.
+    pub kind: TypeUrl,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whom it is for.
+    pub to: To,
+    /// What it is now; none: gone.
+    pub version: Option<Version>,
+}
+
+fn compare(now: &Resources, then: &Resources, to: &To, changes: &mut Vec<Change>) {
+    for kind in TypeUrl::ALL {
+        let both = [now, then].into_iter().filter_map(|all| all.get(&kind));
+        let both = both.flat_map(BTreeMap::keys);
+        let version = |all: &Resources, name| Some(all.get(&kind)?.get(name)?.version);
+        for name in both.collect::<BTreeSet<_>>() {
+            let (now, then) = (version(now, name), version(then, name));
+            if now != then {
+                let (name, to) = (name.clone(), to.clone());
+                changes.push(Change { kind, name, to, version: now });
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_are_what_proxies_are_told_anew() {
+        let mut last = Snapshot::default();
+        last.insert(TypeUrl::Endpoints, Resource::new("kept", &1_u32));
+        last.insert(TypeUrl::Endpoints, Resource::new("changed", &1_u32));
+        last.insert(TypeUrl::Endpoints, Resource::new("gone", &1_u32));
+        let mut now = Snapshot::default();
+        now.insert(TypeUrl::Endpoints, Resource::new("kept", &1_u32));
+        now.insert(TypeUrl::Endpoints, Resource::new("changed", &2_u32));
+        let zone = Arc::new(Resource::new("kept", &3_u32).in_zone("a".into()));
+        now.insert_in_zone(TypeUrl::Endpoints, zone.clone());
+        let node = Node::from("n1");
+        now.insert_for(&node, TypeUrl::Runtime, Resource::new("weir", &4_u32));
+        let told: Vec<_> =
+            now.changes_since(Some(&last)).into_iter().map(|c| (c.name, c.to)).collect();
+        let expected: [(Arc<str>, To); 4] = [
+            ("changed".into(), To::All),
+            ("gone".into(), To::All),
+            ("kept".into(), To::Zone("a".into())),
+            ("weir".into(), To::Node(node)),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(now.changes_since(Some(&now)), []);
+        assert_eq!(now.changes_since(None).len(), 4);
+    }
 
     #[test]
     fn a_type_is_read_back_from_its_url_and_others_are_refused() {

@@ -152,6 +152,8 @@ impl Plan {
             panicking: false,
         };
         let service = ServiceDecision {
+            offer: None,
+            approval: None,
             warnings: Vec::new(),
             shed: weir_engine::units::Ratio::ZERO,
             zones: vec![],

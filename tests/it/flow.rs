@@ -1,6 +1,7 @@
 //! Whole behaviours, as a user meets them: the real binary, a real Envoy, real requests.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod approval;
 mod ejection;
 mod endpoints;
 mod policy;

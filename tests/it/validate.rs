@@ -106,16 +106,17 @@ fn decided() -> impl Strategy<Value = (Decision, Topology)> {
                 let granted: Vec<Granted> = drawn.iter().map(granted).collect();
                 let ejected: Vec<f64> = drawn.iter().map(|drawn| drawn.4).collect();
                 let wanted = Wanted {
-                    endpoints: &granted,
+                    endpoints: if mode == Mode::Enforce { &granted } else { &[] },
                     ejected_by_proxies: &ejected,
                     shed: Ratio::clamped(granted.len() as f64 / 80.0),
                     zones: &zones,
-                    mode,
                     at: Moment::from_millis(at),
                 };
                 made = realise(wanted, &topology, &mut memory);
             }
             let decided = ServiceDecision {
+                offer: None,
+                approval: None,
                 warnings: Vec::new(),
                 shed: Ratio::ZERO,
                 zones: Vec::new(),

@@ -64,6 +64,8 @@ pub enum Command {
     Explain(Explain),
     /// Show what enforcing would change now.
     Diff(Diff),
+    /// List what policies in Recommend offer, approve it, or take an approval back.
+    Approve(Approve),
     /// Look at what was recorded.
     #[command(subcommand)]
     Journal(Journal),
@@ -158,6 +160,32 @@ fn routed(text: &str) -> Result<Listener, String> {
         parts.ok_or_else(|| "it names no service; write 127.0.0.1:8080=demo/shop".to_owned())?;
     let at = at.parse().map_err(|wrong: NotAHostPort| wrong.to_string())?;
     Ok(Listener { at, to: Destination::Route(service) })
+}
+
+/// What is approved of a running Weir.
+#[derive(Args, Clone, Debug)]
+pub struct Approve {
+    /// The offer, as the page, the log and `weir approve` alone show it; without one, list them.
+    #[arg(value_name = "NAMESPACE/NAME@NUMBER")]
+    pub offer: Option<String>,
+    /// For how long it may be done: 90s, 1h30m, at most 720h. One hour if not said.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub lasts: Option<String>,
+    /// Take the approval back: shares are equal again at once.
+    #[arg(long, conflicts_with = "lasts", requires = "offer")]
+    pub withdraw: bool,
+    /// Who approves, for the journal; the user's name if not said.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// The configuration file of the Weir that runs.
+    #[arg(short, long, env = "WEIR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Its data folder, if not as the configuration says.
+    #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// The demonstration's options.

@@ -1,5 +1,6 @@
 //! One module per command; each gives the process's exit code.
 
+pub mod approve;
 pub mod arena;
 pub mod config;
 pub mod demo;

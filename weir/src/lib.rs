@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 mod scenarios;
 pub mod wire;
 // The loop and what it reads and writes.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
 use weir::commands::{
-    self, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, record, replay,
-    run, simulate, test, what_if,
+    self, approve, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, record,
+    replay, run, simulate, test, what_if,
 };
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Test(asked) => test::run(asked, colour),
         Command::Explain(asked) => explain::run(asked),
         Command::Diff(asked) => diff::run(asked),
+        Command::Approve(asked) => approve::run(asked, colour),
         Command::Journal(asked) => journal::run(asked),
         Command::Record(asked) => record::run(asked, colour),
         Command::WhatIf(asked) => what_if::run(asked, colour),

@@ -20,23 +20,25 @@ use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
-use weir_journal::{Record, StateImage, Step};
+use weir_journal::{Pushed, Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
-use weir_proxy_adapter::resource::Snapshot;
+use weir_proxy_adapter::resource::{Change, Snapshot, To, Version};
 use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoints, Service};
+use crate::control::Said;
 use crate::patterns::Seen;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
 
+mod said;
 mod told;
 
 use told::Told;
@@ -62,6 +64,8 @@ pub struct Inputs {
     pub indicated: mpsc::Receiver<Indicated>,
     /// Patterns that were fitted apart.
     pub fitted: mpsc::Receiver<Fitted>,
+    /// What people say to offers.
+    pub said: mpsc::Receiver<Said>,
     /// Policies in force.
     pub policies: watch::Receiver<InForce>,
     /// Per service, its discovered endpoints.
@@ -174,7 +178,8 @@ impl Steps {
         };
         tracing::info!(sequence = decision.sequence, "serving the last good state");
         self.restored = decision.services.iter().map(|service| service.service.clone()).collect();
-        self.send(&decision);
+        let snapshot = self.translated(&decision);
+        self.send(snapshot);
         self.open_once_known();
     }
 
@@ -194,23 +199,30 @@ impl Steps {
     /// Takes one step.
     pub fn step(&mut self) {
         let at = self.setup.clock.now();
-        let observation = self.observe(at);
+        let mut observation = self.observe(at);
         let prepared = self.prepare(at);
+        let said = taken(&mut self.inputs.said);
+        let recording = prepared.is_ok() && !self.unrecorded;
+        let heard = said::heard(said, &self.state, recording);
+        observation.words = heard.words();
         let before = self.changing();
         let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
         let after = self.changing();
-        let recorded = prepared.and_then(|()| self.record(at, &observation, &decision));
+        let snapshot = self.translated(&decision);
+        let step = Step { pushed: self.news(&snapshot), ..Step::of(observation, &decision) };
+        let recorded = prepared.and_then(|()| self.record(at, &step));
         self.noted(recorded);
+        heard.answer();
         self.told.tell(&decision);
         if before.rollouts != after.rollouts {
             // First, so that a restart never takes back what proxies were told.
             self.save(at, true);
         }
-        self.send(&decision);
+        self.send(snapshot);
         self.open_once_known();
         self.outputs.board.record(&Shown {
             decision: &decision,
-            observation: &observation,
+            observation: &step.observation,
             topology: &self.topology,
             goals: &self.goals,
         });
@@ -261,6 +273,7 @@ impl Steps {
             log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
             unrecorded: self.unrecorded,
             fitted: taken(&mut self.inputs.fitted),
+            words: Vec::new(),
         }
     }
 
@@ -354,15 +367,9 @@ impl Steps {
     }
 
     /// Writes the step down.
-    fn record(
-        &mut self,
-        at: Moment,
-        observation: &Observation,
-        decision: &Decision,
-    ) -> Result<(), StoreError> {
+    fn record(&mut self, at: Moment, step: &Step) -> Result<(), StoreError> {
         let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
-        let step = Step::of(observation.clone(), decision);
-        journal.append(&Record::Step(Box::new(step)))?;
+        journal.append(&Record::Step(Box::new(step.clone())))?;
         if at.since(self.synced) >= SYNC_EVERY {
             journal.sync()?;
             self.synced = at;
@@ -388,17 +395,30 @@ impl Steps {
         }
     }
 
-    /// Translates a decision for the proxies and publishes it at once.
-    fn send(&mut self, decision: &Decision) {
+    /// A decision in the proxies' words.
+    fn translated(&self, decision: &Decision) -> Arc<Snapshot> {
         let (decision, topology) = topology::only_served(decision, &self.topology, &self.served);
         let translation = translate(&decision, &topology, &self.setup.native);
         for withheld in &translation.withheld {
             tracing::error!(%withheld, "not sent: the last good one stays");
         }
-        let snapshot = match &self.last {
+        match &self.last {
             Some(last) => Arc::new(translation.over(last)),
             None => Arc::new(translation.snapshot),
-        };
+        }
+    }
+
+    /// What proxies are told anew by it.
+    fn news(&self, snapshot: &Snapshot) -> Vec<Pushed> {
+        let last = self.last.as_deref();
+        if last == Some(snapshot) {
+            return Vec::new();
+        }
+        snapshot.changes_since(last).into_iter().map(pushed).collect()
+    }
+
+    /// Publishes a snapshot at once, if it is another one.
+    fn send(&mut self, snapshot: Arc<Snapshot>) {
         if self.last.as_ref() != Some(&snapshot) {
             self.outputs.publisher.publish(Arc::clone(&snapshot), Urgency::Now);
         }
@@ -429,6 +449,19 @@ impl Steps {
             }
         }
         self.save(at, true);
+    }
+}
+
+fn pushed(change: Change) -> Pushed {
+    Pushed {
+        kind: change.kind.short().to_owned(),
+        name: change.name.to_string(),
+        to: match change.to {
+            To::All => String::new(),
+            To::Zone(zone) => format!("zone {zone}"),
+            To::Node(node) => format!("node {node}"),
+        },
+        version: change.version.map(Version::bits),
     }
 }
 

@@ -18,7 +18,6 @@ use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::in_force::InForce;
 use weir_policies::problem::Problem;
-use weir_proxy_adapter::resource::TypeUrl;
 use weir_proxy_adapter::server;
 use weir_proxy_adapter::session::TypeStatus;
 
@@ -95,23 +94,13 @@ fn subscription(status: &TypeStatus) -> SubscriptionView {
         TypeStatus { .. } => Sync::Synced,
     };
     SubscriptionView {
-        kind: short(status.kind).to_owned(),
+        kind: status.kind.short().to_owned(),
         sync,
         sent_version: version(&status.sent),
         taken_version: version(&status.acked),
         sent: None,
         lag_ms: status.lag.map(|lag| lag.as_secs_f64() * 1_000.0),
         error: status.refusal.as_ref().map(|refusal| refusal.words.clone()),
-    }
-}
-
-fn short(kind: TypeUrl) -> &'static str {
-    match kind {
-        TypeUrl::Cluster => "CDS",
-        TypeUrl::Endpoints => "EDS",
-        TypeUrl::Listener => "LDS",
-        TypeUrl::Route => "RDS",
-        TypeUrl::Runtime => "RTDS",
     }
 }
 

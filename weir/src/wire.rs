@@ -24,6 +24,7 @@ use weir_proxy_adapter::server::{self, Connections, Server};
 
 use crate::clock::Clock;
 use crate::config::{Config, Service, SourceConfig, known};
+use crate::control::{self, Said};
 use crate::goals::Goals;
 use crate::patterns::Fitter;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
@@ -39,6 +40,9 @@ pub const OWN_CLUSTER: &str = weir_proxy_adapter::bootstrap::parts::XDS_CLUSTER;
 
 /// Connections of proxies at once: a few per proxy.
 const CONNECTIONS_MAX: usize = 4_096;
+
+/// Words of people that wait for the next step.
+const WORDS_MAX: usize = 64;
 
 /// How often the page is told how sources and proxies stand.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -227,7 +231,8 @@ impl Assembly {
             log_budget: log_budget(&self.config),
             clock: self.clock.clone(),
         };
-        let inputs = Inputs { reports, log, indicated, fitted, policies, discovered };
+        let said = self.listen_to_people();
+        let inputs = Inputs { reports, log, indicated, fitted, said, policies, discovered };
         let outputs = Outputs {
             journal: Some(journal),
             last_good: Some(last_good),
@@ -287,11 +292,7 @@ impl Assembly {
     }
 
     fn serve_pages(&mut self, api: TcpListener, metrics: TcpListener) {
-        let web = Web {
-            board: Arc::clone(&self.board),
-            clock: self.clock.shared(),
-            hosts: Hosts::Also(self.config.hosts.clone()),
-        };
+        let web = self.web(Hosts::Also(self.config.hosts.clone()));
         let stop = self.rest.clone();
         self.spawn("the API", async move {
             let ended = stop.cancelled_owned();
@@ -303,6 +304,32 @@ impl Assembly {
             let ended = stop.cancelled_owned();
             Ok(web::serve::serve(metrics, web::metrics_router(board), ended).await?)
         });
+    }
+
+    /// Opens the socket on which offers are approved. Without it Weir still runs: it acts as far as
+    /// policies say.
+    fn listen_to_people(&mut self) -> mpsc::Receiver<Said> {
+        let (saying, said) = mpsc::channel(WORDS_MAX);
+        match control::bind(&self.config.data_dir) {
+            Ok(listener) => {
+                let web = self.web(Hosts::Loopback);
+                let (clock, stop) = (self.clock.clone(), self.rest.clone());
+                self.spawn("the socket for approvals", async move {
+                    let ended = stop.cancelled_owned();
+                    let api = web::router(web);
+                    Ok(control::serve(listener, (saying, clock), api, ended).await?)
+                });
+            }
+            Err(error) => {
+                let path = self.config.data_dir.join(control::SOCKET);
+                tracing::warn!(path = %path.display(), %error, "nothing can be approved: no socket");
+            }
+        }
+        said
+    }
+
+    fn web(&self, hosts: Hosts) -> Web {
+        Web { board: Arc::clone(&self.board), clock: self.clock.shared(), hosts }
     }
 
     fn show(&mut self, feeds: Feeds) {

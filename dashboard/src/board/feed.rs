@@ -36,6 +36,7 @@ pub(crate) struct Told {
     mode: Mode,
     policy: PolicyName,
     rollout: Option<Stood>,
+    approval: Option<(u64, Moment)>,
 }
 
 /// A service after a decision.
@@ -96,8 +97,14 @@ impl Told {
             mode: service.mode,
             policy: service.policy.clone(),
             rollout: now.rollout.map(Stood::of),
+            approval: approved(service),
         }
     }
+}
+
+/// The approval in force, by its number and its end.
+fn approved(service: &ServiceDecision) -> Option<(u64, Moment)> {
+    service.approval.as_ref().map(|approval| (approval.number, approval.until))
 }
 
 impl Stand {
@@ -123,6 +130,7 @@ pub(crate) fn changes(told: Option<&Told>, now: Now<'_>) -> Option<Changes> {
     let moved = endpoints.iter().map(|change| change.shift.abs()).sum::<f64>() / 2.0;
     let policy = (told.mode != service.mode || told.policy != service.policy)
         .then(|| (told.mode, told.policy.clone()));
+    let approval = told.approval != approved(service);
     let quiet = at.since(told.at);
     let stance = holds_differ(&told.stance, &service.stance)
         && quiet >= STANCE_PAUSE
@@ -133,7 +141,7 @@ pub(crate) fn changes(told: Option<&Told>, now: Now<'_>) -> Option<Changes> {
     let kind = kinds
         .chain(turn.map(|_| Kind::Rollout))
         .chain(stance.then_some(Kind::Stance))
-        .chain(policy.is_some().then_some(Kind::Policy))
+        .chain((policy.is_some() || approval).then_some(Kind::Policy))
         .chain((moved >= MOVED_MIN && quiet >= SHARES_PAUSE).then_some(Kind::Shares))
         .min()?;
     endpoints.retain(|change| change.kind != Kind::Shares || change.shift.abs() >= 1e-4);

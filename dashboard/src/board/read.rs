@@ -15,7 +15,7 @@ use weir_engine::zones::{Way, ZoneSplit};
 use super::log::Log;
 use super::matrix::Matrix;
 use super::track::{COARSE, Column, FINE, Scale};
-use super::{Record, Snapshot, rollout, words};
+use super::{Record, Snapshot, offer, rollout, words};
 use crate::view::decision::{DecisionDetail, DecisionId, EffectView};
 use crate::view::health::HealthView;
 use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView, SubscriptionView, Sync};
@@ -198,6 +198,8 @@ impl<'a> Service<'a> {
                 })
                 .collect(),
             warnings: u32::try_from(decision.warnings.len()).unwrap_or(u32::MAX),
+            offer: offer::of_service(decision),
+            approval: offer::approval(decision),
         }
     }
 

@@ -9,7 +9,7 @@ use weir_engine::names::ServiceId;
 use weir_engine::rollout::{Phase, Reason, RolloutDecision};
 use weir_engine::units::Ratio;
 
-use super::words;
+use super::{offer, words};
 use crate::view::plain;
 use crate::view::rollout::{ComparisonView, Finding, RolloutPhase, RolloutView};
 
@@ -95,7 +95,7 @@ pub(crate) fn parts(rollout: &RolloutDecision) -> String {
 /// A turn in a few words.
 pub(crate) fn title(rollout: &RolloutDecision, turn: Turn) -> String {
     let canary = plain(&rollout.canary.to_string());
-    let acts = rollout.mode == Mode::Enforce;
+    let acts = rollout.acts();
     match (turn, rollout.phase) {
         (Turn::Failure, _) => format!("{canary} failed an evaluation"),
         (Turn::Held, _) => format!("Rollout of {canary} held"),
@@ -142,6 +142,7 @@ pub(crate) fn view(rollout: &RolloutDecision) -> RolloutView {
         finding: finding(rollout.verdict.finding),
         why: rollout.reason.to_string(),
         evidence: rollout.verdict.to_string(),
+        offer: offer::of_rollout(rollout),
         comparisons: rollout.verdict.comparisons.iter().map(comparison).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! A decision that changes something, told with what it was made of.
 
 use weir_engine::decision::{self, Realisation, Reason, ServiceDecision};
-use weir_engine::goal::{Goal, Mode};
+use weir_engine::goal::Goal;
 use weir_engine::names::Address;
 use weir_engine::observation::{Row, ServiceTraffic};
 use weir_engine::rollout::RolloutDecision;
@@ -75,7 +75,7 @@ impl Telling<'_> {
     }
 
     fn acted(&self) -> bool {
-        self.service.mode == Mode::Enforce
+        self.service.acts()
     }
 
     fn title(&self, changes: &Changes) -> String {
@@ -107,7 +107,12 @@ impl Telling<'_> {
     }
 
     fn policy(&self, changes: &Changes) -> String {
-        let Some((mode, policy)) = &changes.policy else { return "Policy changed".into() };
+        let Some((mode, policy)) = &changes.policy else {
+            return match &self.service.approval {
+                Some(approval) => format!("Approved by {}: {}", approval.by, approval.scope),
+                None => "Approval ended".into(),
+            };
+        };
         if *mode == self.service.mode {
             let name = |name: &str| if name.is_empty() { "none".into() } else { plain(name) };
             format!("Policy {} → {}", name(policy.as_str()), name(self.service.policy.as_str()))

@@ -21,6 +21,8 @@ fn service(addresses: &[&str], ejected: bool) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        offer: None,
+        approval: None,
         warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],

@@ -118,7 +118,7 @@ impl DecisionPage {
             service_path: service_path(&decision.namespace, &decision.name),
             mode: mode_label(decision.mode),
             mode_class: mode_class(decision.mode),
-            stance: stance_label(detail.stance, decision.mode),
+            stance: stance_label(detail.stance, decision.acted),
             stance_class: stance_class(detail.stance),
             policy: detail.policy.clone(),
             moved: percent(decision.moved),

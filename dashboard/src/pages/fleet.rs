@@ -135,7 +135,7 @@ impl ServiceRow {
             name: summary.name.clone(),
             mode: mode_label(summary.mode),
             mode_class: mode_class(summary.mode),
-            stance: stance_label(summary.stance, summary.mode),
+            stance: stance_label(summary.stance, summary.acts()),
             stance_class: stance_class(summary.stance),
             stance_text: beside_stance(summary.stance, &summary.stance_text),
             budget: Budget::of(&summary.objectives),

@@ -2,6 +2,7 @@
 
 use super::text::{UNKNOWN, mode_class, mode_label, percent, service_path};
 use crate::chart::small;
+use crate::view::offer::OfferView;
 use crate::view::rollout::{ComparisonView, Finding, RolloutPhase, RolloutView};
 use crate::view::service::Mode;
 
@@ -23,6 +24,7 @@ pub(crate) struct RolloutCard {
     pub(crate) failures: u32,
     pub(crate) comparisons: Vec<Row>,
     pub(crate) evidence: String,
+    pub(crate) offer: Option<OfferView>,
 }
 
 pub(crate) struct Link {
@@ -56,7 +58,8 @@ impl RolloutCard {
             phase_class: phase_class(rollout.phase),
             mode: mode_label(rollout.mode),
             mode_class: mode_class(rollout.mode),
-            acts: rollout.mode == Mode::Enforce,
+            acts: rollout.mode == Mode::Enforce || rollout.weight > 0.0,
+            offer: rollout.offer.clone(),
             why: rollout.why.clone(),
             weight: percent(rollout.weight),
             bar: small::bar(rollout.weight, "calm"),

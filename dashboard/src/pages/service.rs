@@ -14,6 +14,7 @@ use crate::board::read::{Range, Service};
 use crate::chart::heat::{self, Metric, Swatch};
 use crate::chart::service::{Drawing, ServiceChart};
 use crate::chart::small;
+use crate::view::offer::{ApprovalView, OfferView};
 use crate::view::service::{
     EndpointState, EndpointView, LimitView, ObjectiveView, ServiceDetail, WarningView, ZoneView,
 };
@@ -42,6 +43,8 @@ pub(crate) struct ServicePage {
     stance: &'static str,
     stance_class: &'static str,
     stance_text: String,
+    offer: Option<OfferView>,
+    approval: Option<ApprovalView>,
     tiles: Vec<Tile>,
     promises: bool,
     rollouts: Vec<RolloutCard>,
@@ -116,14 +119,16 @@ impl ServicePage {
             policy: summary.policy.clone(),
             mode: mode_label(summary.mode),
             mode_class: mode_class(summary.mode),
-            acts: summary.mode == crate::view::service::Mode::Enforce,
+            acts: summary.acts(),
             stance: if service.is_route() {
                 "Route"
             } else {
-                stance_label(summary.stance, summary.mode)
+                stance_label(summary.stance, summary.acts())
             },
             stance_class: stance_class(summary.stance),
             stance_text: beside_stance(summary.stance, &summary.stance_text),
+            offer: summary.offer.clone(),
+            approval: summary.approval.clone(),
             tiles: tiles(&detail, service.is_route()),
             promises: !summary.objectives.is_empty(),
             rollouts: detail.rollouts.iter().map(RolloutCard::of).collect(),

@@ -247,11 +247,11 @@ pub(crate) const fn mode_class(mode: Mode) -> &'static str {
     }
 }
 
-pub(crate) const fn stance_label(stance: Stance, mode: Mode) -> &'static str {
-    match (stance, mode) {
+pub(crate) const fn stance_label(stance: Stance, acts: bool) -> &'static str {
+    match (stance, acts) {
         (Stance::Resting, _) => "At rest",
-        (Stance::Steering, Mode::Enforce) => "Steering",
-        (Stance::Steering, Mode::Observe | Mode::Recommend) => "Would steer",
+        (Stance::Steering, true) => "Steering",
+        (Stance::Steering, false) => "Would steer",
         (Stance::Holding, _) => "Holding",
         (Stance::Decaying, _) => "Going back",
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::offer::OfferView;
 use super::service::Mode;
 
 /// A new version that takes over.
@@ -36,6 +37,9 @@ pub struct RolloutView {
     pub why: String,
     /// What the finding rests on, in one line.
     pub evidence: String,
+    /// In Recommend: the step that waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offer: Option<OfferView>,
     /// The evidence by signal.
     pub comparisons: Vec<ComparisonView>,
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::Time;
 use super::decision::DecisionSummary;
+use super::offer::{ApprovalView, OfferView};
 use super::rollout::RolloutView;
 
 /// How far Weir may go with a service.
@@ -16,7 +17,7 @@ pub enum Mode {
     /// Decide and record, change nothing.
     #[default]
     Observe,
-    /// As observe, and show the decision as advice.
+    /// As observe, and offer the decision for approval.
     Recommend,
     /// Act.
     Enforce,
@@ -103,6 +104,19 @@ pub struct ServiceSummary {
     pub objectives: Vec<ObjectiveView>,
     /// How many warnings stand.
     pub warnings: u32,
+    /// In Recommend: what waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offer: Option<OfferView>,
+    /// In Recommend: what is done because a person approved it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ApprovalView>,
+}
+
+impl ServiceSummary {
+    /// Whether anything of what is decided is done.
+    pub(crate) fn acts(&self) -> bool {
+        self.mode == Mode::Enforce || self.approval.is_some()
+    }
 }
 
 /// What a warning is about.

@@ -249,6 +249,8 @@ fn decide_service_at(cast: &Cast, step: u64) -> ServiceDecision {
         endpoints,
         objectives: objectives(cast, step),
         moved: Ratio::ZERO,
+        offer: None,
+        approval: None,
     }
 }
 
@@ -296,6 +298,7 @@ fn rollout(step: u64) -> RolloutDecision {
         failures,
         verdict: Verdict { finding: errors.finding, comparisons: vec![errors, latency] },
         reason,
+        offer: None,
     }
 }
 

@@ -41,6 +41,17 @@ pub struct RolloutDecision {
     pub offer: Option<StepOffer>,
 }
 
+impl RolloutDecision {
+    /// Whether anything of it is done.
+    pub fn acts(&self) -> bool {
+        match self.mode {
+            Mode::Enforce => true,
+            Mode::Recommend => self.weight > Ratio::ZERO,
+            Mode::Observe => false,
+        }
+    }
+}
+
 /// How far a rollout has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {

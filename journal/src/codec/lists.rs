@@ -1,5 +1,5 @@
 //! What else an observation lists: receipts, log volumes, objectives' counts, fitted
-//! weights and people's words.
+//! weights, people's words and pushes.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::names::{Cursor, Read, Written};
 use super::rows::{read_duration, write_duration};
 use super::sheet::{In, Out, field};
 use super::{Room, ServiceCursor};
+use crate::Pushed;
 
 const LOG_WINDOW: [usize; 2] = [field::LOG_WINDOW, field::LOG_WINDOW_NANOS];
 
@@ -189,6 +190,39 @@ pub(super) fn read_words(
     Ok(words)
 }
 
+pub(super) fn write_pushed(out: &mut Out, names: &mut Written, pushed: &[Pushed]) {
+    let mut kind = Cursor::new(field::PUSHED_KIND);
+    let mut name = Cursor::new(field::PUSHED_NAME);
+    let mut to = Cursor::new(field::PUSHED_TO);
+    for one in pushed {
+        kind.push((out, names), &one.kind);
+        name.push((out, names), &one.name);
+        to.push((out, names), &one.to);
+        out.push(field::PUSHED_KNOWN, one.version.is_some().into());
+        out.push(field::PUSHED_VERSION, one.version.unwrap_or(0));
+    }
+}
+
+pub(super) fn read_pushed(
+    from: &mut In,
+    names: &mut Read,
+    count: usize,
+) -> Result<Vec<Pushed>, Corrupt> {
+    let mut kind = Cursor::new(field::PUSHED_KIND);
+    let mut name = Cursor::new(field::PUSHED_NAME);
+    let mut to = Cursor::new(field::PUSHED_TO);
+    let mut pushed = Vec::with_capacity(count);
+    for _ in 0..count {
+        let kind = kind.next(from, names)?.to_string();
+        let name = name.next(from, names)?.to_string();
+        let to = to.next(from, names)?.to_string();
+        let known = from.next(field::PUSHED_KNOWN) != 0;
+        let version = from.next(field::PUSHED_VERSION);
+        pushed.push(Pushed { kind, name, to, version: known.then_some(version) });
+    }
+    Ok(pushed)
+}
+
 /// How many there are of each: a varint each.
 #[derive(Debug)]
 pub(super) struct Lengths {
@@ -198,6 +232,7 @@ pub(super) struct Lengths {
     pub(super) logs: usize,
     pub(super) fitted: usize,
     pub(super) words: usize,
+    pub(super) pushed: usize,
 }
 
 impl Lengths {
@@ -211,6 +246,7 @@ impl Lengths {
             logs: room.take(next())?,
             fitted: room.take(next())?,
             words: room.take(next())?,
+            pushed: room.take(next())?,
         })
     }
 }

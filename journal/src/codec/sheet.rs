@@ -100,8 +100,14 @@ pub(super) mod field {
     // Services of which something changed.
     pub(crate) const CHANGED_NAMESPACE: usize = 100;
     pub(crate) const CHANGED_NAME: usize = 101;
+    // What proxies were told anew.
+    pub(crate) const PUSHED_KIND: usize = 110;
+    pub(crate) const PUSHED_NAME: usize = 111;
+    pub(crate) const PUSHED_TO: usize = 112;
+    pub(crate) const PUSHED_KNOWN: usize = 113;
+    pub(crate) const PUSHED_VERSION: usize = 114;
     /// One more than the highest number.
-    pub(crate) const END: usize = 102;
+    pub(crate) const END: usize = 115;
 }
 
 /// A frame that is written.

@@ -182,8 +182,11 @@ fn observation() -> impl Strategy<Value = Observation> {
 }
 
 fn step() -> impl Strategy<Value = Record> {
-    (observation(), any::<[u8; 16]>()).prop_map(|(observation, decision)| {
-        Record::Step(Box::new(Step { observation, decision, changed: vec![] }))
+    let pushed = (name(), name(), name(), option::of(any::<u64>()))
+        .prop_map(|(kind, name, to, version)| Pushed { kind, name, to, version });
+    let parts = (observation(), any::<[u8; 16]>(), vec(pushed, 0..3));
+    parts.prop_map(|(observation, decision, pushed)| {
+        Record::Step(Box::new(Step { observation, decision, changed: vec![], pushed }))
     })
 }
 
@@ -286,7 +289,7 @@ fn an_absurd_number_of_rows_is_refused() {
         (0..3_000_000).map(|endpoint| Row { endpoint, ..Row::default() }).collect();
     let traffic = vec![ServiceTraffic { rows: rows.into(), ..ServiceTraffic::default() }];
     let observation = Observation { traffic, ..Observation::default() };
-    let step = Step { observation, decision: [0; 16], changed: vec![] };
+    let step = Step { observation, decision: [0; 16], changed: vec![], pushed: vec![] };
     let body = Encoder::default().body(&Record::Step(Box::new(step)));
     assert!(body.len() < 200);
     let error = Decoder::default().record(&body).unwrap_err().to_string();

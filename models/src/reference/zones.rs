@@ -390,7 +390,16 @@ mod tests {
         at: Moment,
     ) -> View<'a> {
         let elapsed = Duration::from_secs(1);
-        View { at, elapsed, topology, goal, history, standings: &[], acting: true, unrecorded: false }
+        View {
+            at,
+            elapsed,
+            topology,
+            goal,
+            history,
+            standings: &[],
+            acting: true,
+            unrecorded: false,
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn journal(services: &[&str]) -> Vec<u8> {
             topology: (second == 1).then_some(declared),
             ..Observation::default()
         };
-        let step = Step { observation, decision: [0; 16], changed: Vec::new() };
+        let step = Step { observation, decision: [0; 16], changed: Vec::new(), pushed: Vec::new() };
         bytes.extend(writer.frame(&Record::Step(Box::new(step))));
     }
     bytes

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use weir_engine::decision::ServiceDecision;
 use weir_engine::units::Moment;
+use weir_journal::Pushed;
 
 use super::replay::unreadable;
 use super::{BAD_INPUT, OK};
@@ -100,6 +101,11 @@ fn show(asked: &Show) -> Result<u8, Failed> {
                 writeln!(out, "{at}  decision {sequence}  {}", text.0)?;
             }
         }
+        if asked.part.service.is_none() && !turn.step.pushed.is_empty() {
+            let (at, sequence) = (shown(turn.decision.at), turn.decision.sequence);
+            let told: Vec<_> = turn.step.pushed.iter().map(told_anew).collect();
+            writeln!(out, "{at}  decision {sequence}  told proxies: {}", told.join(", "))?;
+        }
         Ok(())
     })?;
     if !shown_any {
@@ -108,6 +114,14 @@ fn show(asked: &Show) -> Result<u8, Failed> {
         return Ok(BAD_INPUT);
     }
     Ok(OK)
+}
+
+/// One resource that proxies were told anew.
+fn told_anew(pushed: &Pushed) -> String {
+    let Pushed { kind, name, to, version } = pushed;
+    let to = if to.is_empty() { String::new() } else { format!(" for {to}") };
+    let version = version.map_or_else(|| "gone".to_owned(), |version| format!("{version:016x}"));
+    format!("{kind} {name}{to} {version}")
 }
 
 /// A decision as people read it, and what must change for it to be told again: numbers that move

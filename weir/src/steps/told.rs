@@ -64,11 +64,18 @@ fn progress(rollout: &RolloutDecision) -> Progress {
 struct Stands {
     stance: std::mem::Discriminant<Stance>,
     out: Vec<Address>,
+    offer: Option<u64>,
+    approval: Option<u64>,
 }
 
 impl Default for Stands {
     fn default() -> Self {
-        Self { stance: std::mem::discriminant(&Stance::Resting), out: Vec::new() }
+        Self {
+            stance: std::mem::discriminant(&Stance::Resting),
+            out: Vec::new(),
+            offer: None,
+            approval: None,
+        }
     }
 }
 
@@ -80,6 +87,8 @@ impl Stands {
         Self {
             stance: std::mem::discriminant(&service.stance),
             out: out.map(|endpoint| endpoint.address.clone()).collect(),
+            offer: service.offer.as_ref().map(|offer| offer.number),
+            approval: service.approval.as_ref().map(|approval| approval.number),
         }
     }
 }

@@ -248,7 +248,12 @@ mod tests {
             .collect();
         let observation =
             Observation { at: Moment::from_millis(at), receipts, ..Observation::default() };
-        Record::Step(Box::new(Step { observation, decision: [0; 16], changed: vec![] }))
+        Record::Step(Box::new(Step {
+            observation,
+            decision: [0; 16],
+            changed: vec![],
+            pushed: vec![],
+        }))
     }
 
     fn append(journal: &mut Journal, at: u64, size: usize) -> Result<(), StoreError> {

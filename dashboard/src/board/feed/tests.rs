@@ -16,6 +16,8 @@ fn endpoint(address: &str, share: f64, state: EndpointState) -> EndpointDecision
 
 fn service(endpoints: &[(&str, f64, EndpointState)]) -> ServiceDecision {
     ServiceDecision {
+        offer: None,
+        approval: None,
         warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],

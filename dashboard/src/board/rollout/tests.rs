@@ -4,6 +4,7 @@ use weir_engine::units::Ratio;
 
 fn rollout(phase: Phase, reason: Reason) -> RolloutDecision {
     RolloutDecision {
+        offer: None,
         service: ServiceId::new("shop", "search"),
         policy: "shop/search".into(),
         mode: Mode::Enforce,

@@ -14,6 +14,8 @@ fn decision(count: usize) -> ServiceDecision {
         bound: None,
     };
     ServiceDecision {
+        offer: None,
+        approval: None,
         warnings: Vec::new(),
         shed: weir_engine::units::Ratio::ZERO,
         zones: vec![],

@@ -35,6 +35,7 @@ fn topology(services: &[(&str, &[&str])]) -> Topology {
 /// From `shop-v1` to `shop-v2` behind `shop`.
 fn rollout(mode: Mode, weight: f64) -> RolloutDecision {
     RolloutDecision {
+        offer: None,
         service: id("shop"),
         policy: "demo/shop".into(),
         mode,

@@ -45,6 +45,7 @@ fn document(part: &Stretch, turn: Turn<'_>) -> Value {
         "services": services.collect::<Vec<_>>(),
         "rollouts": turn.decision.rollouts,
         "sampling": turn.decision.sampling,
+        "pushed": turn.step.pushed,
     })
 }
 

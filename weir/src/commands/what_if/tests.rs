@@ -61,7 +61,7 @@ fn written(scenario: &Scenario, goal: &Goal, folder: &Path) {
         journal.prepare(tick.at, || StateImage::of(&state)).unwrap();
         let decision = decide(&mut state, &observation, &Reference);
         let changed = decision.services.clone();
-        let step = Step { observation, decision: digest(&decision), changed };
+        let step = Step { observation, decision: digest(&decision), changed, pushed: vec![] };
         journal.append(&Record::Step(Box::new(step))).unwrap();
         let made = decision.services.first()?.realisations.first()?.clone();
         Some(Assignment { groups: made.groups.clone(), zones: made.zones.clone(), shed: made.shed })
