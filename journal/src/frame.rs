@@ -256,7 +256,12 @@ mod tests {
             .map(|n| {
                 let at = Moment::from_millis(n);
                 let observation = Observation { at, ..Observation::default() };
-                Record::Step(Box::new(Step { observation, decision: [7; 16], changed: vec![] }))
+                Record::Step(Box::new(Step {
+                    observation,
+                    decision: [7; 16],
+                    changed: vec![],
+                    pushed: vec![],
+                }))
             })
             .collect()
     }

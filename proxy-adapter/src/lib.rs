@@ -18,4 +18,5 @@ pub mod shrink;
 pub mod view;
 pub mod session;
 pub mod wire;
+pub mod writers;
 pub mod server;

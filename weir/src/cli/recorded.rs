@@ -98,7 +98,7 @@ pub struct Diff {
     /// Only this service.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service)]
     pub service: Option<ServiceId>,
-    /// Also print what proxies have, and what they would get, as Envoy's objects.
+    /// Also print what proxies have and would get as Envoy's objects, and as the fields of Kubernetes'.
     #[arg(long)]
     pub objects: bool,
     /// How to print.

@@ -13,6 +13,7 @@ use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::readable;
 use weir_proxy_adapter::resource::TypeUrl;
 use weir_proxy_adapter::translate::translate;
+use weir_proxy_adapter::writers;
 
 use super::replay::unreadable;
 use super::{BAD_INPUT, OK};
@@ -172,8 +173,28 @@ fn document(decided: &ServiceDecision, enforced: &ServiceDecision) -> Value {
     })
 }
 
-/// What proxies have of a service's clusters, and what they would get, as Envoy's objects.
+/// What proxies have of a service, and what they would get, as Envoy's objects and as the fields of
+/// those of Kubernetes that can carry it.
 fn objects(now: &Now, service: &ServiceDecision) -> Value {
+    json!({ "envoy": envoy(now, service), "kubernetes": kubernetes(now, service) })
+}
+
+/// New versions' weights and the zones' shares. Those of single endpoints are in none of them.
+fn kubernetes(now: &Now, service: &ServiceDecision) -> Value {
+    let id = &service.service;
+    let topology = now.topology.services.iter().find(|one| one.service == *id);
+    let of = |decision: &Decision| -> Vec<Value> {
+        let acting = decision.rollouts.iter().filter(|one| one.service == *id && one.acts());
+        let routes = acting
+            .flat_map(|rollout| [writers::http_route(rollout), writers::virtual_service(rollout)]);
+        let acting = decision.services.iter().filter(|one| one.service == *id && one.acts());
+        let rules = acting.filter_map(|service| writers::destination_rule(service, topology?));
+        routes.chain(rules).collect()
+    };
+    json!({ "now": of(&now.decided), "enforced": of(&now.enforced) })
+}
+
+fn envoy(now: &Now, service: &ServiceDecision) -> Value {
     let of = |decision: &Decision| -> Vec<Value> {
         let snapshot = translate(decision, &now.topology, &Native::default()).snapshot;
         let named = snapshot.types.get(&TypeUrl::Endpoints);
