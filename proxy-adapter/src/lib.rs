@@ -12,11 +12,13 @@ pub mod native;
 pub mod translate;
 pub mod validate;
 pub mod readable;
+pub mod writers;
 pub mod bootstrap;
 // Serving, in the order a snapshot passes through.
 pub mod shrink;
 pub mod view;
 pub mod session;
 pub mod wire;
-pub mod writers;
 pub mod server;
+// In front of another server.
+pub mod relay;

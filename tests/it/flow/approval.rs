@@ -85,6 +85,15 @@ async fn a_step_of_a_new_version_waits_for_approval() {
     stage.until("it gets its part", |it| it["weight"] == 0.2).await;
     let next = stage.until("the next step is offered", |it| it["offer"].is_object()).await;
     assert_eq!(next["weight"], 0.2, "{next:#}");
+    let diff = run(["diff", stage.data().to_str().unwrap(), "--objects", "-o", "json"]);
+    assert_eq!(diff.code, Some(0), "{}", diff.stderr);
+    let diff: Value = serde_json::from_str(&diff.stdout).unwrap();
+    let shop =
+        diff["services"].as_array().unwrap().iter().find(|one| one["service"] == "demo/shop");
+    let route = &shop.unwrap()["objects"]["kubernetes"]["now"][0];
+    assert_eq!(route["kind"], "HTTPRoute", "{shop:#?}");
+    let backends = &route["spec"]["rules"][0]["backendRefs"];
+    assert_eq!([&backends[0]["weight"], &backends[1]["weight"]], [8_000, 2_000]);
     traffic.stop_without_loss().await;
 }
 

@@ -1,0 +1,53 @@
+//! In front of somebody else's control plane: every byte goes through, and only weights and health
+//! change, where Weir has an opinion.
+//!
+//! Resources of a foreign server have fields that this build does not know, and a decoder drops what it
+//! does not know. So nothing is decoded and encoded again: [`fields`] finds the few bytes to replace,
+//! and everything around them is copied as it stands. What is not understood is not touched.
+
+mod assignment;
+mod fields;
+mod route;
+
+pub use assignment::{Floor, Opinion, Stand};
+pub use route::Split;
+
+use bytes::Bytes;
+use fields::Malformed;
+
+/// What became of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patched {
+    /// Nothing to say: the original bytes.
+    Same,
+    /// Another weight or health somewhere, the rest byte for byte.
+    Changed(Bytes),
+    /// There was an opinion, and it is not applied.
+    Refused(Refusal),
+}
+
+/// Why an opinion is not applied: the original bytes are sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The resource is no message of its type.
+    #[error("its bytes are not understood: {0}")]
+    Malformed(#[from] Malformed),
+    /// Too few endpoints of a priority would stay healthy.
+    #[error(
+        "of priority {priority} {healthy} of {all} endpoints would stay healthy, fewer than the floor"
+    )]
+    Floor {
+        /// Which priority.
+        priority: u32,
+        /// Healthy ones that would be left.
+        healthy: usize,
+        /// All of them.
+        all: usize,
+    },
+    /// A destination has no part of its own to be changed: the server does not list it.
+    #[error("the server lists no {0}, and nothing is added to its routes")]
+    NotListed(String),
+    /// Weights would not fit in 32 bits.
+    #[error("the weights are together more than 32 bits")]
+    TooLarge,
+}
