@@ -146,6 +146,7 @@ impl Recorder {
 
 /// Format 1's record.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Old<'a> {
     Opened { at: u64, build: &'a str, model: &'a str, state: &'a [u8] },
     Step(Cow<'a, Observation>, [u8; 16], Cow<'a, [Arc<ServiceDecision>]>),

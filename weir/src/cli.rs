@@ -174,8 +174,8 @@ pub struct Approve {
     /// Take the approval back: shares are equal again at once.
     #[arg(long, conflicts_with = "lasts", requires = "offer")]
     pub withdraw: bool,
-    /// Who approves, for the journal; the user's name if not said.
-    #[arg(long, value_name = "NAME")]
+    /// Who approves, for the journal.
+    #[arg(long, env = "USER", hide_env_values = true, value_name = "NAME")]
     pub by: Option<String>,
     /// The configuration file of the Weir that runs.
     #[arg(short, long, env = "WEIR_CONFIG", value_name = "FILE")]

@@ -24,10 +24,12 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
     let what = match &decision.stance {
         Stance::Steering => match (decision.acts(), decision.mode) {
             (true, Mode::Recommend) => "steering as approved".to_string(),
-            (true, _) => "steering".to_string(),
+            (true, Mode::Enforce | Mode::Observe) => "steering".to_string(),
             (false, _) => "would steer".to_string(),
         },
-        stance => stance.to_string(),
+        stance @ (Stance::Resting | Stance::Holding(_) | Stance::Decaying { .. }) => {
+            stance.to_string()
+        }
     };
     let mut text = format!("{}: {what}", decision.service);
     let out: Vec<_> = decision.endpoints.iter().filter(|endpoint| endpoint.is_ejected()).collect();

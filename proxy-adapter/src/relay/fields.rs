@@ -145,7 +145,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// The last value of a field, which is the one that counts where there are several.
-pub(super) fn last<'a>(message: &'a [u8], number: u32) -> Result<Option<Field<'a>>, Malformed> {
+pub(super) fn last(message: &[u8], number: u32) -> Result<Option<Field<'_>>, Malformed> {
     let mut found = None;
     for field in Fields::of(message) {
         let field = field?;
@@ -164,12 +164,8 @@ pub(super) fn wrapped(message: &[u8], number: u32) -> Result<Option<u64>, Malfor
     value.map_or(Ok(Some(0)), |value| value.varint().map(Some))
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number as u8 & 0x7f) | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+pub(super) fn put_varint(out: &mut Vec<u8>, number: u64) {
+    prost::encoding::encode_varint(number, out);
 }
 
 /// A message or text as a field.

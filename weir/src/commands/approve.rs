@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use anyhow::Context;
 use axum::http::{Method, Request, header};
@@ -48,7 +49,7 @@ async fn say(data_dir: &Path, offer: &str, asked: &Approve) -> anyhow::Result<u8
         offer: offer.to_owned(),
         lasts: asked.lasts.clone(),
         withdraw: asked.withdraw,
-        by: asked.by.clone().or_else(|| std::env::var("USER").ok()),
+        by: asked.by.clone(),
     };
     let body = serde_json::to_string(&body).context("writing the question")?;
     let done: Done = match ask(data_dir, Method::POST, APPROVALS, body).await? {
@@ -128,17 +129,24 @@ async fn ask<T: DeserializeOwned>(
     })?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await?;
-    let talk = tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body.into()))?;
-    let answer = sender.send_request(request).await.context("asking weir")?;
-    let status = answer.status();
-    let bytes = answer.into_body().collect().await.context("reading weir's answer")?.to_bytes();
-    talk.abort();
+    let mut talk = pin!(async {
+        let answer = sender.send_request(request).await.context("asking weir")?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.context("reading weir's answer")?;
+        anyhow::Ok((status, body.to_bytes()))
+    });
+    let (status, bytes) = tokio::select! {
+        biased;
+        said = &mut talk => said,
+        // What was read before the connection ended is still an answer.
+        _ = connection => talk.await,
+    }?;
     if status.is_success() {
         return Ok(Ok(serde_json::from_slice(&bytes).context("reading weir's answer")?));
     }

@@ -73,8 +73,8 @@ fn meant(word: &Word, state: &State<Memory>) -> Result<Meant, Refusal> {
     }
     let offer = memory.and_then(|memory| memory.offer.as_ref());
     let rollout = state.rollouts.iter().filter_map(|one| one.last.as_ref());
-    let rollout = rollout.filter(|rollout| rollout.service == word.service);
-    let step = rollout.filter_map(|last| Some((last, last.offer?))).next();
+    let mut rollout = rollout.filter(|rollout| rollout.service == word.service);
+    let step = rollout.find_map(|last| Some((last, last.offer?)));
     let waits = offer.map(|offer| offer.number).or(step.map(|(_, step)| step.number));
     let withdraws = word.until.is_none();
     match (

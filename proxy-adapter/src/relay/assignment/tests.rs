@@ -91,7 +91,7 @@ fn opinion(stands: &[(usize, f64, bool)]) -> Opinion {
 fn changed(patched: Patched) -> Bytes {
     match patched {
         Patched::Changed(bytes) => bytes,
-        other => panic!("{other:?}"),
+        other @ (Patched::Same | Patched::Refused(_)) => panic!("{other:?}"),
     }
 }
 
@@ -187,7 +187,8 @@ proptest! {
                     if reweighted {
                         let old = one.load_balancing_weight.as_ref().map_or(1, |w| w.value);
                         let by = stand.map_or(1.0, |stand| stand.multiplier);
-                        let value = (f64::from(old) * by * 1_000.0).round().max(1.0) as u32;
+                        let exact = (f64::from(old) * by * 1_000.0).round().max(1.0);
+                        let value = exact.to_string().parse().unwrap();
                         one.load_balancing_weight = Some(UInt32Value { value });
                     }
                     if stand.is_some_and(|stand| stand.out) && one.health_status < 2 {
