@@ -7,7 +7,7 @@ SETUP := deploy/setup
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/.build/bin:$(PATH)
 
-.PHONY: demo arena test bench nightly clean tools envoy prometheus chromium
+.PHONY: demo arena test bench nightly journals decisions clean tools envoy prometheus chromium
 
 demo: tools envoy
 	cargo build --locked -p weir
@@ -30,6 +30,14 @@ bench: tools envoy
 
 nightly: export PROPTEST_CASES := 100000
 nightly: test bench
+
+# The journals under tests/journals: recorded anew from a real Envoy, which takes seven minutes (one
+# alone: make journals ARGS=failing_endpoint), or only decided anew on what was seen then.
+journals: tools envoy
+	WEIR_WRITE=journals WEIR_REQUIRE=envoy cargo test --locked -p weir-tests --test it -- journals::scenes::$(ARGS)
+
+decisions: tools
+	WEIR_WRITE=decisions cargo test --locked -p weir-tests --test it -- journals::what_is_kept
 
 clean:
 	cargo clean

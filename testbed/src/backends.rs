@@ -78,7 +78,11 @@ pub struct Backend {
 impl Backend {
     /// A backend listening on a free loopback port. Within a tokio runtime only.
     pub fn start(name: &str, service: Service) -> io::Result<Backend> {
-        let port = Reserved::any()?;
+        Backend::start_on(Reserved::any()?, name, service)
+    }
+
+    /// A backend listening on a port of the caller's.
+    pub fn start_on(port: Reserved, name: &str, service: Service) -> io::Result<Backend> {
         let room = Arc::new(Room::new(name, service));
         let mut backend = Backend { port, room, listening: JoinSet::new() };
         backend.join()?;

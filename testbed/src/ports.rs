@@ -30,7 +30,12 @@ pub struct Reserved {
 impl Reserved {
     /// Reserves a port that nobody uses.
     pub fn any() -> io::Result<Reserved> {
-        let socket = reusable(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Reserved::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// Reserves this one, for what has to be found at the same place every time.
+    pub fn at(address: SocketAddr) -> io::Result<Reserved> {
+        let socket = reusable(address)?;
         Ok(Reserved { address: socket.local_addr()?, _socket: socket })
     }
 

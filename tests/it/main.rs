@@ -25,4 +25,5 @@ mod docs;
 mod browser;
 mod telemetry;
 mod record;
+mod journals;
 mod tidy;

@@ -14,7 +14,7 @@ use crate::until;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longer than any test.
-const LENGTH: Duration = Duration::from_secs(120);
+const LENGTH: Duration = Duration::from_secs(600);
 
 /// Requests under way; they end when this is dropped.
 #[derive(Debug)]

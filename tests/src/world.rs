@@ -84,15 +84,19 @@ pub struct World {
 impl World {
     /// A world in which Envoy serves, or nothing where there is no Envoy (and none is required).
     pub async fn start(plan: Plan) -> Option<Self> {
+        Self::start_with(plan, backends(plan.backends), &policy(plan.mode)).await
+    }
+
+    /// The same of these backends, under this policy.
+    pub async fn start_with(plan: Plan, backends: Vec<Backend>, policy: &str) -> Option<Self> {
         let binary = required::or_skip("envoy", envoy::find())?;
         let folder = tempfile::tempdir().unwrap();
-        let backends = backends(plan.backends);
         let mut telemetry = Relay::closed();
         let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
         let addresses: Vec<SocketAddr> = backends.iter().map(Backend::address).collect();
         write(folder.path(), "weir.yaml", &config(plan, telemetry.address()));
         list(folder.path(), &addresses);
-        write(folder.path(), "policies/shop.yaml", &policy(plan.mode));
+        write(folder.path(), "policies/shop.yaml", policy);
         let weir = Weir::start(folder.path(), xds).await;
         let bootstrap = bootstrap(plan, folder.path(), xds, telemetry.address());
         let options = Options { directory: folder.path(), concurrency: 1 };

@@ -69,6 +69,8 @@ enum Claim {
     Keeps(String),
     /// Shares are equal and nobody is out.
     Rests,
+    /// Everything stays as it was, for some reason.
+    Holds,
 }
 
 /// What came of one expectation.
@@ -195,6 +197,7 @@ impl fmt::Display for Claim {
             }
             Self::Keeps(objective) => write!(f, "keeps {objective}"),
             Self::Rests => f.write_str("rests"),
+            Self::Holds => f.write_str("holds"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Whoever writes is [`crate::store::journal`]. Here nothing is cut and nothing is changed: a damaged
 //! place is told with its file, and everything before it is read.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -43,13 +44,23 @@ impl Recording {
     /// Opens a segment's file, a folder of them, or the `journal` folder in a data folder.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let absent = || ReadError::Absent(path.to_owned());
-        if !doing("read", path, std::fs::metadata(path))?.is_dir() {
+        let found = std::fs::metadata(path);
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(absent());
+        }
+        if !doing("read", path, found)?.is_dir() {
             return Ok(Self { segments: vec![path.to_owned()] });
         }
         let inner = path.join("journal");
         let mut segments = segments(path)?;
         if segments.is_empty() && inner.is_dir() {
             segments = self::segments(&inner)?;
+        }
+        if let [_, .., last] = segments.as_slice()
+            && !is_begun(last)?
+        {
+            // A process is about to begin it, or was killed at that: it holds nothing yet.
+            segments.pop();
         }
         if segments.is_empty() { Err(absent()) } else { Ok(Self { segments }) }
     }
@@ -75,6 +86,14 @@ impl Recording {
     pub fn segments(&self) -> &[PathBuf] {
         &self.segments
     }
+}
+
+/// Whether something stands in a segment; a file that is no segment's is to be told.
+fn is_begun(path: &Path) -> Result<bool, StoreError> {
+    let pages = Pages::read(path)?;
+    let Ok(mut records) = pages.records() else { return Ok(pages.size() > 0) };
+    let torn = |error| matches!(error, ReadError::Damaged { cause: Damage::Torn { .. }, .. });
+    Ok(records.next().is_some_and(|first| !first.is_err_and(torn)))
 }
 
 /// The files of segments in a folder, the oldest first: their names are times.
@@ -151,5 +170,31 @@ impl Iterator for Records<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let pages = self.pages;
         Some(self.reader.next()?.map_err(|cause| pages.damaged(cause)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use weir_engine::goal::Mode;
+
+    use super::simulated::testing::recorded;
+    use super::*;
+
+    #[test]
+    fn a_segment_that_is_only_just_begun_hides_none_before_it() {
+        let folder = recorded("homog", 1, Mode::Observe);
+        let first = segments(folder.path()).unwrap().remove(0);
+        let bytes = std::fs::read(&first).unwrap();
+        let second = folder.path().join("99999999999999999999.weir");
+        for (begun, holds) in [(0, 1), (26, 1), (60, 1), (bytes.len(), 2)] {
+            std::fs::write(&second, &bytes[..begun]).unwrap();
+            assert_eq!(Recording::open(folder.path()).unwrap().segments().len(), holds, "{begun}");
+        }
+        std::fs::write(&second, "hello").unwrap();
+        assert_eq!(Recording::open(folder.path()).unwrap().segments().len(), 2, "it is to be told");
+        std::fs::write(&first, "").unwrap();
+        assert_eq!(Recording::open(&first).unwrap().segments(), [first], "named by itself");
     }
 }

@@ -15,6 +15,7 @@ use weir_models::reference::{Memory, Reference};
 
 use crate::recording::{Pages, ReadError, Records};
 
+pub mod anew;
 pub mod compare;
 pub mod explain;
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use weir_testbed::child::{Child, Program};
 use weir_testbed::required;
+use weir_tests::proxy::{Proxy, ports};
 use weir_tests::until;
 use weir_tests::weir::{Weir, binary};
 use weir_tests::world::write;
@@ -71,6 +72,8 @@ async fn a_full_disk_pauses_decisions_and_says_so_until_there_is_room() {
     })
     .await;
     weir.more_steps(5).await;
+    let mut proxy = Proxy::subscribe(weir.xds, "proxy-1").await.unwrap();
+    assert_eq!(ports(&proxy.next().await.unwrap()), [1, 2], "proxies are served all the same");
     let said = weir
         .events()
         .into_iter()

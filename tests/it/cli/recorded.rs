@@ -165,9 +165,76 @@ fn what_is_damaged_missing_or_foreign_is_told() {
     std::fs::write(&path, b"").unwrap();
     is(run(["replay", &journal]), BAD_INPUT, "not a journal");
     let none = folder.path().join("none").display().to_string();
-    refused(&run(["replay", &none]), BAD_INPUT, &["cannot read", "none"]);
+    refused(&run(["replay", &none]), BAD_INPUT, &["none holds no journal", "name a .weir file"]);
     let empty = folder.path().display().to_string();
     refused(&run(["journal", "ls", &empty]), BAD_INPUT, &["holds no journal"]);
     refused(&run(["journal", "show", &journal, "--from", "soon"]), USAGE, &["soon", "+90s"]);
     refused(&run(["explain", "shop", "--journal", &journal]), USAGE, &["demo/shop"]);
+}
+
+/// What does not differ between two builds or two machines.
+fn lasting(text: &str, journal: &str) -> String {
+    let text = text.replace(journal, "JOURNAL").replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    let hex = |word: &str| word.len() == 32 && word.chars().all(|c| c.is_ascii_hexdigit());
+    let line = |line: &str| {
+        let mut before = "";
+        let words = line.split(' ').map(|word| {
+            let plain = word.trim_end_matches([':', ';']);
+            let counted = matches!(std::mem::replace(&mut before, word), "byte" | "in");
+            if hex(plain) {
+                word.replace(plain, "LINK")
+            } else if counted && plain.parse::<f64>().is_ok() {
+                word.replace(plain, "N")
+            } else {
+                word.to_owned()
+            }
+        });
+        words.collect::<Vec<_>>().join(" ") + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn what_people_read_about_a_journal_reads_well() {
+    let (folder, journal) = recorded("err30");
+    let cart = policy("Enforce").replace("name: shop", "name: cart");
+    write(folder.path(), "cart.yaml", &cart);
+    let cart = folder.path().join("cart.yaml").display().to_string();
+    let expected =
+        "description: One of ten fails.\nexpect: [{ ejectedMost: 1 }, { neverEjects: any }]";
+    let path = segment(&journal);
+    write(Path::new(&journal), "test.yaml", expected);
+    let whole = std::fs::read(&path).unwrap();
+    let new = folder.path().join("new").display().to_string();
+    let mut texts = String::new();
+    let mut ask = |about: &str, arguments: &[&str]| {
+        let Ended { code, stdout, stderr } = run(arguments);
+        let command = arguments[..arguments.len().min(2)].join(" ").replace(&journal, "");
+        texts += &format!("# {about}: {} -> {}\n{stdout}{stderr}\n", command.trim(), code.unwrap());
+    };
+    ask("whole", &["replay", &journal]);
+    ask("whole", &["journal", "verify", &journal]);
+    ask("decided anew", &["replay", &journal, "--write", &new]);
+    ask("decided anew where one is", &["replay", &journal, "--write", &new]);
+    ask("a policy for others", &["replay", &journal, "--policy", &cart]);
+    ask("no journal", &["replay", &format!("{journal}/none")]);
+    let (mut damaged, mut newer) = (whole.clone(), whole.clone());
+    damaged[whole.len() / 2] ^= 1;
+    newer[8] = 200;
+    let torn = &whole[..whole.len() - 5];
+    let cases: [(&str, &[u8]); 5] = [
+        ("torn", torn),
+        ("damaged", &damaged),
+        ("foreign", b"hello"),
+        ("empty", b""),
+        ("newer", &newer),
+    ];
+    for (about, bytes) in cases {
+        std::fs::write(&path, bytes).unwrap();
+        ask(about, &["replay", &journal]);
+        ask(about, &["journal", "verify", &journal]);
+        ask(about, &["test", &journal]);
+    }
+    let shown = lasting(&texts.replace(&path.display().to_string(), "SEGMENT"), &journal);
+    insta::assert_snapshot!(shown.replace(folder.path().to_str().unwrap(), "FOLDER"));
 }

@@ -84,6 +84,9 @@ pub struct Replay {
     /// Decide by these policies too, and show both side by side.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Write what was seen, with what this build decides on it, as a new journal into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+    pub write: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

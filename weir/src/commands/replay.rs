@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
+use weir_journal::Damage;
 use weir_policies::check::check;
 use weir_policies::problem::{Code, Colour, Problem, render};
 
@@ -15,6 +16,7 @@ use crate::replay::{BUILD, Part, ReplayError, Turn, segment};
 use crate::times::shown;
 use crate::{cores, goals};
 
+mod anew;
 mod beside;
 
 /// Runs the command.
@@ -23,9 +25,10 @@ pub fn run(asked: &Replay, colour: Colour) -> anyhow::Result<u8> {
         Ok(recording) => recording,
         Err(error) => return unreadable(&error.into()),
     };
-    match &asked.policy {
-        None => identical(&recording, asked.output),
-        Some(policy) => other(&recording, policy, (asked.output, colour)),
+    match (&asked.policy, &asked.write) {
+        (Some(policy), _) => other(&recording, policy, (asked.output, colour)),
+        (None, Some(folder)) => anew::run(&recording, folder, asked.output),
+        (None, None) => identical(&recording, asked.output),
     }
 }
 
@@ -193,9 +196,18 @@ fn other(recording: &Recording, policy: &Path, told: (Output, Colour)) -> anyhow
 /// A journal that cannot be read, or not be decided again.
 pub(super) fn unreadable(error: &ReplayError) -> anyhow::Result<u8> {
     writeln!(anstream::stderr(), "error: {error}")?;
-    let newer = matches!(error, ReplayError::Read(ReadError::Damaged { .. }));
-    if newer {
-        writeln!(anstream::stderr(), "  = help: `weir journal verify` says what is whole")?;
+    let help = match error {
+        ReplayError::Read(ReadError::Damaged { cause: Damage::Newer { .. }, .. }) => None,
+        ReplayError::Read(ReadError::Damaged { cause: Damage::Foreign, .. }) => {
+            Some("name a .weir file that weir wrote, or a folder of them")
+        }
+        ReplayError::Read(ReadError::Damaged { .. }) => {
+            Some("`weir journal verify` says what is whole")
+        }
+        ReplayError::Read(_) | ReplayError::Headless(_) | ReplayError::State { .. } => None,
+    };
+    if let Some(help) = help {
+        writeln!(anstream::stderr(), "  = help: {help}")?;
     }
     Ok(BAD_INPUT)
 }

@@ -49,6 +49,7 @@ struct Expect {
     weight: Option<Weight>,
     keeps: Option<At<String>>,
     rests: Option<At<bool>>,
+    holds: Option<At<bool>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,7 +150,7 @@ fn expectation(
     let count = claims.len();
     let Ok([claim]) = <[Claim; 1]>::try_from(claims) else {
         let what = format!("says {count} things to expect");
-        let mend = "write one of ejects, neverEjects, returns, ejectedMost, movedMostPercent, weight, keeps, rests: true";
+        let mend = "write one of ejects, neverEjects, returns, ejectedMost, movedMostPercent, weight, keeps, rests: true, holds: true";
         check.wrong(written.span, &field, what, mend);
         return None;
     };
@@ -188,6 +189,7 @@ fn claims(expect: &Expect, within: Option<Duration>) -> Vec<Claim> {
         expect.weight.as_ref().map(weight),
         expect.keeps.as_ref().map(|it| Claim::Keeps(it.value.clone())),
         expect.rests.as_ref().filter(|it| it.value).map(|_| Claim::Rests),
+        expect.holds.as_ref().filter(|it| it.value).map(|_| Claim::Holds),
     ]
     .into_iter()
     .flatten()

@@ -48,6 +48,8 @@ expect:
   - { keeps: cheap }
   - { rests: true, until: +40s }
   - { rests: true, from: '1970-01-01T00:00:40Z' }
+  - { holds: true, until: +1s }
+  - { holds: true }
   - { service: demo/other, rests: true }
 ";
     insta::assert_snapshot!(told(&outcomes(folder.path(), text)));

@@ -116,6 +116,10 @@ impl<'a> Watch<'a> {
                 let steers = service.stance == Stance::Steering;
                 self.broken(at, steers.then(|| service.summary()));
             }
+            Claim::Holds => {
+                let holds = matches!(service.stance, Stance::Holding(_));
+                self.broken(at, (!holds).then(|| service.summary()));
+            }
         }
     }
 
@@ -165,7 +169,8 @@ impl<'a> Watch<'a> {
             | Claim::EjectedMost(_)
             | Claim::Weight(..)
             | Claim::Keeps(_)
-            | Claim::Rests => match self.broken {
+            | Claim::Rests
+            | Claim::Holds => match self.broken {
                 Some((at, how)) => Err(format!("at {}: {how}", shown(at))),
                 None => Ok(format!("in {} steps", self.steps)),
             },

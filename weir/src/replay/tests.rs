@@ -4,12 +4,13 @@ use std::fs;
 
 use proptest::prelude::*;
 use weir_engine::goal::{Goals, Mode};
-use weir_journal::{StateImage, Writer};
+use weir_journal::{HEADER_LEN, StateImage, Writer};
 
 use super::compare::compare;
 use super::*;
 use crate::recording::Recording;
 use crate::recording::simulated::testing::recorded;
+use crate::store::journal::{Bounds, Journal, Origin};
 
 fn quiet() -> impl FnMut(Turn<'_>) {
     |_: Turn<'_>| {}
@@ -32,28 +33,67 @@ fn worlds_of_every_kind_replay_identically() {
     }
 }
 
+/// The repository's scenarios.
+fn worlds() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let names = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// Where each frame of a segment ends.
+fn ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = HEADER_LEN;
+    while let Some(length) = bytes.get(at..at + 4) {
+        at += 24 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        ends.push(at);
+    }
+    ends
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn a_journal_that_is_cut_anywhere_replays_up_to_there(cut in 0.0..1.0_f64) {
-        let folder = recorded("err30", 1, Mode::Enforce);
+    fn any_world_replays_identically_up_to_where_its_journal_is_cut(
+        name in prop::sample::select(worlds()),
+        seed in 0..10_000_u64,
+        mode in prop::sample::select(vec![Mode::Observe, Mode::Recommend, Mode::Enforce]),
+        cut in 0.0..1.0_f64,
+    ) {
+        let folder = recorded(&name, seed, mode);
         let path = only(folder.path());
         let bytes = fs::read(&path).unwrap();
         let whole = segment(&path, &mut quiet()).unwrap();
+        prop_assert!(whole.different == 0 && whole.steps > 0 && whole.torn.is_none(), "{whole:?}");
+
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within it")]
         let cut = (cut * bytes.len() as f64) as usize;
         fs::write(&path, &bytes[..cut]).unwrap();
-        match segment(&path, &mut quiet()) {
-            Ok(part) => {
-                prop_assert_eq!(part.different, 0);
-                prop_assert!(part.steps <= whole.steps);
+        let kept: Vec<usize> = ends(&bytes).into_iter().filter(|end| *end <= cut).collect();
+        match (segment(&path, &mut quiet()), kept.last()) {
+            (Ok(part), Some(end)) => {
+                prop_assert_eq!((part.different, part.steps), (0, kept.len() as u64 - 1));
+                prop_assert_eq!(part.torn.is_some(), *end < cut);
             }
-            Err(error) => {
+            (Err(error), None) => {
                 let text = error.to_string();
-                prop_assert!(text.contains("torn") || text.contains("header"), "{text}");
+                prop_assert!(text.contains("torn") || text.contains("not a journal"), "{text}");
+            }
+            (came, end) => {
+                let text = format!("{came:?} of a cut at {cut} behind {end:?}");
+                return Err(TestCaseError::fail(text));
             }
         }
+
+        // A Weir that starts there takes the torn frame away, and nothing else.
+        let bounds = Bounds::of_total(Bounds::TOTAL);
+        Journal::open(folder.path(), bounds, Origin::here()).unwrap();
+        let left = fs::read(&path).ok();
+        prop_assert_eq!(left.as_deref(), kept.last().map(|end| &bytes[..*end]));
     }
 }
 

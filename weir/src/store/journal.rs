@@ -206,6 +206,10 @@ impl Journal {
                 }
             }
         }
+        if found.last.is_none() {
+            // Nothing but a header is left: nobody could replay it.
+            doing("delete", path, fs::remove_file(path))?;
+        }
         self.link = reader.link();
         Ok(found)
     }
