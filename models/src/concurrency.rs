@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::middle;
 use crate::queue::Queue;
 
+mod shown;
+use shown::shown;
+
 /// The part of the requests whose latency tells how long work takes without waiting: the quick
 /// ones were hardly ever kept waiting, as long as anything was idle at times.
 pub(crate) const QUICK: f64 = 0.2;
@@ -59,9 +62,6 @@ const BEARS_MOST: f64 = 1.6;
 
 /// Endpoints whose work takes up to so many times (as a logarithm) that of the middle one.
 const ALIKE: f64 = 0.916_290_731_874_155;
-
-/// Halvings in search of the workers behind a queue: to a thousandth.
-const HALVINGS: u32 = 12;
 
 /// How far marks go in one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -249,20 +249,6 @@ impl Peers {
         let at = |index: usize| busy.get(index).copied().unwrap_or(0.0);
         Self { busy: at((3 * last).div_ceil(4)), middle: at(last / 2) }
     }
-}
-
-/// The workers with which so many requests are inside while so many of them are worked on:
-/// Sakasegawa's formula (see [`crate::queue`]) solved for the workers by halving.
-fn shown(inside: f64, worked_on: f64) -> f64 {
-    let waiting = inside - worked_on;
-    let (mut low, mut high) = (worked_on, 4.0 * worked_on + 1.0);
-    for _ in 0..HALVINGS {
-        let workers = f64::midpoint(low, high);
-        let rho = worked_on / workers;
-        let queue = libm::exp((2.0 * (workers + 1.0)).sqrt() * libm::log(rho)) / (1.0 - rho);
-        if queue > waiting { low = workers } else { high = workers }
-    }
-    f64::midpoint(low, high)
 }
 
 #[cfg(test)]
