@@ -76,7 +76,7 @@ impl Mesh {
         let jitter = Duration::from_nanos(self.chance.count(1e6) * u64::from(PROXIES));
         let exposure = Duration::from_secs(PROXIES.into()) + jitter;
         let (failing, slow) = (fault(second, 600..900), fault(second, 1_800..2_400));
-        let here = |hour: u64| hour as usize % self.services == number;
+        let here = |hour: u64| hour % self.services as u64 == number as u64;
         let failing = failing.is_some_and(here).then_some(0);
         let slow = slow.is_some_and(|hour| here(hour + 1)).then_some(1);
         let last = self.last.as_ref().and_then(|last| last.services.get(number));
