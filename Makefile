@@ -31,7 +31,7 @@ bench: tools envoy
 nightly: export PROPTEST_CASES := 100000
 nightly: test bench
 
-# The journals under tests/journals: recorded anew from a real Envoy, which takes seven minutes (one
+# The journals under tests/journals: recorded anew from a real Envoy, which takes ten minutes (one
 # alone: make journals ARGS=failing_endpoint), or only decided anew on what was seen then.
 journals: tools envoy
 	WEIR_WRITE=journals WEIR_REQUIRE=envoy cargo test --locked -p weir-tests --test it -- journals::scenes::$(ARGS)

@@ -71,6 +71,8 @@ enum Claim {
     Rests,
     /// Everything stays as it was, for some reason.
     Holds,
+    /// A new version gets no more of the service's requests: 1 is all of them.
+    NewVersionMost(f64),
 }
 
 /// What came of one expectation.
@@ -198,6 +200,9 @@ impl fmt::Display for Claim {
             Self::Keeps(objective) => write!(f, "keeps {objective}"),
             Self::Rests => f.write_str("rests"),
             Self::Holds => f.write_str("holds"),
+            Self::NewVersionMost(most) => {
+                write!(f, "gives at most {:.1} % to its new version", 100.0 * most)
+            }
         }
     }
 }

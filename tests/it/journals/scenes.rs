@@ -12,6 +12,7 @@ use weir_testbed::backends::{Backend, Behaviour, Service};
 use weir_testbed::ports::Reserved;
 use weir_tests::proxy::Proxy;
 use weir_tests::traffic::Traffic;
+use weir_tests::versions::Stage;
 use weir_tests::world::{FAST, Plan, World};
 
 use super::{KEPT, is_asked, keep};
@@ -159,4 +160,26 @@ async fn killed() {
     // Numbers of decisions go on from the last good state, so that some come twice.
     scene.at(86).await;
     scene.end().await;
+}
+
+/// A new version that fails one request in twenty gets a fifth of them, and is given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_up() {
+    if !is_asked("journals") {
+        return;
+    }
+    let Some(mut stage) = Stage::start(&[]).await else { return };
+    stage.behave(Behaviour::failing(0.05));
+    let traffic = stage.load();
+    stage.policy("Enforce", "failureLimit: 1");
+    stage.until("the first step is reached", |it| it["weight"] == 0.2).await;
+    stage.until("it is given up", |it| it["phase"] == "givenUp").await;
+    stage.until("its traffic is back", |it| it["weight"] == 0.0).await;
+    stage.weir.more_steps(10).await;
+    traffic.stop().await;
+    assert_eq!(stage.weir.child.stop().await.unwrap().code(), Some(0));
+    let folder = Path::new(KEPT).join("given-up");
+    keep(&stage.data().join("journal"), &folder);
+    let policy = stage.data().join("../policies/shop.yaml");
+    std::fs::copy(policy, folder.join("policy.yaml")).unwrap();
 }

@@ -50,6 +50,7 @@ struct Expect {
     keeps: Option<At<String>>,
     rests: Option<At<bool>>,
     holds: Option<At<bool>>,
+    new_version_most_percent: Option<At<f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,7 +151,7 @@ fn expectation(
     let count = claims.len();
     let Ok([claim]) = <[Claim; 1]>::try_from(claims) else {
         let what = format!("says {count} things to expect");
-        let mend = "write one of ejects, neverEjects, returns, ejectedMost, movedMostPercent, weight, keeps, rests: true, holds: true";
+        let mend = "write one of ejects, neverEjects, returns, ejectedMost, movedMostPercent, weight, keeps, rests: true, holds: true, newVersionMostPercent";
         check.wrong(written.span, &field, what, mend);
         return None;
     };
@@ -190,6 +191,7 @@ fn claims(expect: &Expect, within: Option<Duration>) -> Vec<Claim> {
         expect.keeps.as_ref().map(|it| Claim::Keeps(it.value.clone())),
         expect.rests.as_ref().filter(|it| it.value).map(|_| Claim::Rests),
         expect.holds.as_ref().filter(|it| it.value).map(|_| Claim::Holds),
+        expect.new_version_most_percent.as_ref().map(|it| Claim::NewVersionMost(it.value / 100.0)),
     ]
     .into_iter()
     .flatten()

@@ -50,6 +50,7 @@ expect:
   - { rests: true, from: '1970-01-01T00:00:40Z' }
   - { holds: true, until: +1s }
   - { holds: true }
+  - { newVersionMostPercent: 20 }
   - { service: demo/other, rests: true }
 ";
     insta::assert_snapshot!(told(&outcomes(folder.path(), text)));

@@ -49,10 +49,24 @@ impl<'a> Watch<'a> {
         if at < from || at > until {
             return;
         }
-        if let Some(service) = self.service(decision) {
+        if let Claim::NewVersionMost(most) = self.expectation.claim {
+            self.look_at_version(decision, most);
+        } else if let Some(service) = self.service(decision) {
             self.steps += 1;
             self.look(service, at);
         }
+    }
+
+    fn look_at_version(&mut self, decision: &Decision, most: f64) {
+        let asked = self.expectation.service.as_ref();
+        let mut rollouts = decision.rollouts.iter();
+        let Some(rollout) = rollouts.find(|one| asked.is_none_or(|id| one.service == *id)) else {
+            return;
+        };
+        self.steps += 1;
+        let weight = rollout.weight.value();
+        let how = format!("{} got {:.1} %", rollout.canary, 100.0 * weight);
+        self.broken(decision.at, (weight > most + 1e-9).then_some(how));
     }
 
     fn service<'d>(&mut self, decision: &'d Decision) -> Option<&'d ServiceDecision> {
@@ -116,6 +130,8 @@ impl<'a> Watch<'a> {
                 let steers = service.stance == Stance::Steering;
                 self.broken(at, steers.then(|| service.summary()));
             }
+            // Of rollouts, not of services.
+            Claim::NewVersionMost(_) => {}
             Claim::Holds => {
                 let holds = matches!(service.stance, Stance::Holding(_));
                 self.broken(at, (!holds).then(|| service.summary()));
@@ -170,7 +186,8 @@ impl<'a> Watch<'a> {
             | Claim::Weight(..)
             | Claim::Keeps(_)
             | Claim::Rests
-            | Claim::Holds => match self.broken {
+            | Claim::Holds
+            | Claim::NewVersionMost(_) => match self.broken {
                 Some((at, how)) => Err(format!("at {}: {how}", shown(at))),
                 None => Ok(format!("in {} steps", self.steps)),
             },
