@@ -105,7 +105,12 @@ pub(super) fn reweight(
     let before: Vec<f64> = endpoints.iter().map(|granted| granted.weight).collect();
     for (index, granted) in endpoints.iter_mut().enumerate() {
         if granted.is_in() && !matches!(granted.state, EndpointState::Ejected { .. }) {
-            wish(granted, plan.endpoints.get(index).map(|w| w.weight), view);
+            let wished = plan.endpoints.get(index);
+            wish(granted, wished.map(|w| w.weight), view);
+            // What should be out and may not be is at least not given more.
+            if wished.is_some_and(|w| w.eject) {
+                granted.weight = granted.weight.min(before[index]);
+            }
         }
     }
     // Equal shares need no leave: they are where no difference is proven.

@@ -187,6 +187,21 @@ fn a_failing_endpoint_goes_at_once() {
 }
 
 #[test]
+fn what_should_be_out_and_may_not_be_is_given_no_more() {
+    let mut service = Service::of(10);
+    let assessment = judged(10, &[0, 1, 9], 100.0);
+    let mut light = [1.0; 10];
+    light[9] = 0.3;
+    service.seconds(60, &plan(&light, &[]), &assessment);
+    let allowed = service.seconds(60, &plan(&EQUAL, &[0, 1, 9]), &assessment);
+    let held = &allowed.endpoints[9];
+    assert_eq!((held.is_in(), held.bound), (true, Some(Bound::EjectionCap)));
+    assert!(held.weight < 0.4, "{}", held.weight);
+    let allowed = service.seconds(60, &plan(&EQUAL, &[0, 1]), &assessment);
+    assert!(allowed.endpoints[9].weight > 0.9, "once it should be in, it is");
+}
+
+#[test]
 fn never_more_than_the_cap() {
     let mut service = Service::of(10);
     let allowed = service.step(&plan(&EQUAL, &[1, 2, 3, 4]), &judged(10, &[1, 2, 3, 4], 300.0));
