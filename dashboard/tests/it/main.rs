@@ -5,6 +5,7 @@ mod api;
 mod ask;
 mod events;
 mod metrics;
+mod offers;
 mod pages;
 mod serving;
 mod shield;

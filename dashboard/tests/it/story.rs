@@ -50,6 +50,8 @@ pub struct Story {
     goals: Goals,
     casts: Vec<Cast>,
     rollouts: fn(u64) -> Vec<Arc<RolloutDecision>>,
+    /// What else is decided of a service at a step.
+    pub also: fn(&mut ServiceDecision, u64),
 }
 
 pub fn at(step: u64) -> Moment {
@@ -92,6 +94,7 @@ impl Story {
             goals: Goals { services: casts.iter().map(goal).collect(), ..Goals::default() },
             casts,
             rollouts: |_| Vec::new(),
+            also: |_, _| {},
         }
     }
 
@@ -144,7 +147,11 @@ impl Story {
             services: self
                 .casts
                 .iter()
-                .map(|cast| Arc::new(decide_service_at(cast, self.step)))
+                .map(|cast| {
+                    let mut decided = decide_service_at(cast, self.step);
+                    (self.also)(&mut decided, self.step);
+                    Arc::new(decided)
+                })
                 .collect(),
             rollouts: (self.rollouts)(self.step),
             ..Decision::default()

@@ -61,9 +61,11 @@ impl fmt::Display for Reach {
         let Self { address, out, least, most } = self;
         match (out, *least < 1.0, *most > 1.0) {
             (true, ..) => write!(f, "eject {address}"),
-            (false, true, false) => write!(f, "{address} down to {least:.2} x"),
-            (false, false, _) => write!(f, "{address} up to {most:.2} x"),
-            (false, true, true) => write!(f, "{address} between {least:.2} x and {most:.2} x"),
+            (false, true, false) => write!(f, "{address} down to {least:.2} x an equal share"),
+            (false, false, _) => write!(f, "{address} up to {most:.2} x an equal share"),
+            (false, true, true) => {
+                write!(f, "{address} between {least:.2} x and {most:.2} x an equal share")
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn summary(decision: &ServiceDecision) -> String {
         text += &format!("; {turns} away {:.1} % of the requests", 100.0 * decision.shed.value());
     }
     if let Some(offer) = &decision.offer {
-        text += &format!("; {}@{} waits for approval", decision.service, offer.number);
+        text += &format!("; waits for approval: {}@{}", decision.service, offer.number);
     }
     text
 }
