@@ -46,6 +46,11 @@ pub enum Doubt {
     },
     /// The twin, governed as the recording was, does not come to what was recorded.
     Off(Off),
+    /// Endpoints answered as no number of workers has it.
+    Unexplained {
+        /// The part of the requests.
+        part: f64,
+    },
     /// Many requests timed out: what their clients do then is not in a recording.
     Impatient {
         /// The part that did.
@@ -165,6 +170,12 @@ impl fmt::Display for Doubt {
                  percentile needs {needed:.0}"
             ),
             Self::Off(off) => off.fmt(f),
+            Self::Unexplained { part } => write!(
+                f,
+                "{:.0} % of the requests were answered as by no number of workers: endpoints of the \
+                 service are not what a twin has",
+                part * 100.0
+            ),
             Self::Impatient { timeouts, policy } => {
                 let place = policy.map_or("in the recording".to_owned(), |policy| {
                     format!("on the twin of {}", named(policy))

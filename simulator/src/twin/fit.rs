@@ -7,7 +7,8 @@ use weir_engine::topology::BalancerPolicy;
 
 use super::doubt::Doubt;
 use super::grid::{Cell, Grid};
-use super::levels::{Failing, Level, Load, failures, levels, load};
+use super::levels::{Failing, Level, Load, Look, failures, levels, load};
+use super::pieces::Lean;
 use super::queue::Queue;
 use super::seen::Seen;
 use super::shape::{Shape, shape};
@@ -37,7 +38,7 @@ const DEVIATIONS: f64 = 2.5;
 const PART: f64 = 0.02;
 
 /// How well work is found, as a factor.
-const STRAIN: f64 = 1.03;
+const STRAIN: f64 = 1.02;
 
 /// Deviation of the logarithm of a mean of one request.
 const NOISE: f64 = 1.3;
@@ -49,18 +50,56 @@ const NOISE: f64 = 1.3;
 pub enum Guess {
     /// Unseen endpoints are as they were seen last, and have the likeliest number of workers.
     Likely,
-    /// Unseen endpoints are as well as before or after, have as many workers as can be, and all
-    /// work takes somewhat less long.
+    /// Unseen endpoints are as well as before or after, changes for the worse came late and those for
+    /// the better early, endpoints have as many workers as can be and fail as seldom, and all work
+    /// takes somewhat less long.
     Bright,
-    /// Unseen endpoints are as bad as before or after, have as few workers as can be, and all work
-    /// takes somewhat longer.
+    /// The opposite of all this; and where no client ever gave up, none would have waited longer than
+    /// any did.
     Dark,
 }
 
 impl Guess {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Likely, Self::Bright, Self::Dark];
+
+    /// Until when it was so, if then it was otherwise: of what is the worse the higher it is.
+    pub(super) fn lean(self, before: f64, after: f64) -> Lean {
+        match self {
+            Self::Likely => Lean::Best,
+            Self::Bright if before > after => Lean::Early,
+            Self::Dark if before <= after => Lean::Early,
+            Self::Bright | Self::Dark => Lean::Late,
+        }
+    }
+
+    /// How long clients wait where none ever gave up, though some waited so long.
+    fn patience(self, longest: Duration) -> Duration {
+        match self {
+            Self::Likely | Self::Bright => PATIENCE,
+            Self::Dark => longest.min(PATIENCE),
+        }
+    }
+
+    /// The part of requests that fail where so many of so many did (E. B. Wilson, "Probable
+    /// inference, the law of succession, and statistical inference", Journal of the American
+    /// Statistical Association 22, 1927).
+    pub(super) fn ratio(self, (failed, all): (f64, f64)) -> f64 {
+        let ratio = (failed / all).clamp(0.0, 1.0);
+        let side = match self {
+            Self::Likely => return ratio,
+            Self::Bright => -1.0,
+            Self::Dark => 1.0,
+        };
+        let square = RATIO_DEVIATIONS * RATIO_DEVIATIONS;
+        let root = (ratio * (1.0 - ratio) / all + square / (4.0 * all * all)).sqrt();
+        let middle = ratio + square / (2.0 * all);
+        ((middle + side * RATIO_DEVIATIONS * root) / (1.0 + square / all)).clamp(0.0, 1.0)
+    }
 }
+
+/// So many deviations a ratio may be from the one that was counted.
+const RATIO_DEVIATIONS: f64 = 2.0;
 
 /// How far a level of the played recording is from the real one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -91,6 +130,8 @@ pub struct Fit {
     pub(super) strain: f64,
     /// By level, once settled.
     pub(super) misfit: Vec<Misfit>,
+    /// The part of the requests that no number of workers explains, once these were sought.
+    pub(super) unexplained: f64,
 }
 
 impl Fit {
@@ -104,16 +145,18 @@ impl Fit {
         };
         let further_ms = further(cells());
         let way_ms = way(cells());
-        let levels = levels(&grid, counts, further_ms);
+        let look = Look { grid: &grid, counts, guess };
+        let levels = levels(look, further_ms);
         let declared: Vec<_> = grid.places.iter().map(|place| place.concurrency).collect();
         let shape = shape(&levels, way_ms, &declared).ok_or(Doubt::Untimed)?;
-        let failing = (0..grid.places.len()).map(|place| failures(&grid, place, counts));
+        let failing = (0..grid.places.len()).map(|place| failures(look, place));
         let mut fit = Self {
             failing: failing.collect(),
             load: load(&grid, counts),
-            patience: patience(cells()).unwrap_or(PATIENCE),
+            patience: patience(cells()).unwrap_or_else(|| guess.patience(longest(cells()))),
             strain: 1.0,
             misfit: Vec::new(),
+            unexplained: 0.0,
             works: Vec::new(),
             guess,
             shape,
@@ -301,6 +344,12 @@ fn way<'a>(cells: impl Iterator<Item = &'a Cell>) -> f64 {
         .fold((0.0, 0.0), |(sum, count), one| (sum + one.sum_ms, count + one.count));
     let mean = if count > 0.0 { sum / count } else { 0.0 };
     (WAY_PART * mean).min(WAY_MS_MAX)
+}
+
+/// The longest that an answer took.
+fn longest<'a>(cells: impl Iterator<Item = &'a Cell>) -> Duration {
+    let last = |cell: &Cell| cell.latency.buckets.last().map_or(0.0, |last| upper_ms(last.0));
+    Duration::try_from_secs_f64(cells.map(last).fold(0.0, f64::max) / 1e3).unwrap_or(PATIENCE)
 }
 
 /// How long clients wait: what those that lost patience took.

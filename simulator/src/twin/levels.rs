@@ -5,8 +5,9 @@ use core::ops::Range;
 
 use weir_engine::latency::Latency;
 
+use super::fit::Guess;
 use super::grid::{Cell, Grid};
-use super::pieces::{level_cost, pieces, rate_cost, ratio_cost};
+use super::pieces::{leaning, level_cost, pieces, rate_cost, ratio_cost};
 
 /// Deviation of the logarithm of a mean of one request: of work with some spread, and waiting.
 const NOISE: f64 = 1.3;
@@ -79,9 +80,17 @@ fn failed(cell: &Cell) -> f64 {
     (cell.errors - cell.timeouts).max(0.0)
 }
 
+/// What is looked at, and which world is made of it.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) grid: &'a Grid,
+    pub(super) counts: &'a dyn Fn(usize) -> bool,
+    pub(super) guess: Guess,
+}
+
 /// The paces of all endpoints, in the order of these and of time.
-pub(super) fn levels(grid: &Grid, counts: &dyn Fn(usize) -> bool, further_ms: f64) -> Vec<Level> {
-    (0..grid.places.len()).flat_map(|place| paces(grid, place, counts, further_ms)).collect()
+pub(super) fn levels(look: Look<'_>, further_ms: f64) -> Vec<Level> {
+    (0..look.grid.places.len()).flat_map(|place| paces(look, place, further_ms)).collect()
 }
 
 /// The cells of an endpoint that are looked at.
@@ -94,7 +103,8 @@ fn cells<'a>(
     slots.filter_map(move |(slot, seen)| Some((slot, seen.as_ref()?.cells.get(place)?.as_ref()?)))
 }
 
-fn paces(grid: &Grid, place: usize, counts: &dyn Fn(usize) -> bool, further_ms: f64) -> Vec<Level> {
+fn paces(look: Look<'_>, place: usize, further_ms: f64) -> Vec<Level> {
+    let Look { grid, counts, guess } = look;
     let timed: Vec<Timed<'_>> = cells(grid, place, counts)
         .filter_map(|(slot, cell)| Timed::of(grid, slot, cell, further_ms))
         .collect();
@@ -105,7 +115,11 @@ fn paces(grid: &Grid, place: usize, counts: &dyn Fn(usize) -> bool, further_ms: 
             (libm::log(one.mean_ms), NOISE * NOISE / count + SHARED * SHARED)
         })
         .collect();
-    let found = pieces(timed.len(), level_cost(&measured));
+    let cost = level_cost(&measured);
+    let found = leaning(pieces(timed.len(), &cost), &cost, &|before, after| {
+        let mean = |piece: &Range<usize>| level(grid, place, &timed[piece.clone()]).mean_ms;
+        guess.lean(mean(before), mean(after))
+    });
     found.into_iter().map(|piece| level(grid, place, &timed[piece])).collect()
 }
 
@@ -144,19 +158,25 @@ fn without(mut buckets: Vec<(u8, f64)>, mut errors: f64) -> Vec<(u8, f64)> {
 }
 
 /// How an endpoint fails over time.
-pub(super) fn failures(grid: &Grid, place: usize, counts: &dyn Fn(usize) -> bool) -> Vec<Failing> {
+pub(super) fn failures(look: Look<'_>, place: usize) -> Vec<Failing> {
+    let Look { grid, counts, guess } = look;
     let seen: Vec<(usize, (f64, f64))> = cells(grid, place, counts)
         .filter(|(_, cell)| cell.requests > 0.0)
         .map(|(slot, cell)| (slot, (failed(cell), cell.requests)))
         .collect();
     let numbers: Vec<(f64, f64)> = seen.iter().map(|(_, count)| *count).collect();
-    let found = pieces(numbers.len(), ratio_cost(&numbers));
+    let sum = |piece: &Range<usize>| {
+        numbers[piece.clone()].iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1))
+    };
+    let ratio = |piece: &Range<usize>| sum(piece).0 / sum(piece).1;
+    let cost = ratio_cost(&numbers);
+    let found = leaning(pieces(numbers.len(), &cost), &cost, &|before, after| {
+        guess.lean(ratio(before), ratio(after))
+    });
     let made = |piece: Range<usize>| {
-        let (errors, requests) =
-            numbers[piece.clone()].iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         let (first, last) = (seen[piece.start].0, seen[piece.end - 1].0);
         let during = (grid.window(first).0, grid.window(last).1);
-        Failing { during, ratio: (errors / requests).clamp(0.0, 1.0) }
+        Failing { during, ratio: guess.ratio(sum(&piece)) }
     };
     found.into_iter().map(made).collect()
 }

@@ -28,6 +28,45 @@ pub(super) fn pieces(cells: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<Ra
     pieces
 }
 
+/// Ends of pieces that cost no more than this more are as likely: chance alone moves them so far in
+/// one of fifty.
+const ALIKE: f64 = 5.4;
+
+/// Where the end of a piece is put, of all ends that are as likely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lean {
+    /// As early as may be.
+    Early,
+    /// Where it costs least.
+    Best,
+    /// As late as may be.
+    Late,
+}
+
+/// Pieces with their ends moved: what is seen of few requests, or of none, says little of when it
+/// changed. `lean` is asked with the pieces before and after an end.
+pub(super) fn leaning(
+    mut pieces: Vec<Range<usize>>,
+    cost: impl Fn(usize, usize) -> f64,
+    lean: &dyn Fn(&Range<usize>, &Range<usize>) -> Lean,
+) -> Vec<Range<usize>> {
+    for after in 1..pieces.len() {
+        let (one, other) = (pieces[after - 1].clone(), pieces[after].clone());
+        let both = |end: usize| cost(one.start, end) + cost(end, other.end);
+        let limit = both(one.end) + ALIKE;
+        let mut ends = (one.start + 1..other.end).filter(|end| both(*end) <= limit);
+        let end = match lean(&one, &other) {
+            Lean::Early => ends.next(),
+            Lean::Best => None,
+            Lean::Late => ends.next_back(),
+        };
+        let end = end.unwrap_or(one.end);
+        pieces[after - 1].end = end;
+        pieces[after].start = end;
+    }
+    pieces
+}
+
 /// Sums up to each cell: what lies between two is one subtraction.
 #[derive(Clone, Debug)]
 pub(super) struct Sums(Vec<f64>);
@@ -102,6 +141,18 @@ mod tests {
         assert_eq!(pieces(counts.len(), ratio_cost(&counts)), [0..9, 9..12]);
         let counts = [[(100.0, 1.0); 9].as_slice(), &[(200.0, 1.0); 3]].concat();
         assert_eq!(pieces(counts.len(), rate_cost(&counts)), [0..9, 9..12]);
+    }
+
+    #[test]
+    fn ends_lean_over_what_says_little() {
+        // Of the ten requests in the middle one would have failed at most, or none: who knows.
+        let counts = [[(10.0, 200.0); 8].as_slice(), &[(0.0, 5.0); 2], &[(0.0, 200.0); 8]].concat();
+        let cost = ratio_cost(&counts);
+        let found = pieces(counts.len(), &cost);
+        for (lean, end) in [(Lean::Early, 8), (Lean::Best, 8), (Lean::Late, 10)] {
+            let moved = leaning(found.clone(), &cost, &|_, _| lean);
+            assert_eq!(moved, [0..end, end..18], "{lean:?}");
+        }
     }
 
     #[test]

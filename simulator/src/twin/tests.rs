@@ -8,7 +8,7 @@ use weir_engine::observation::{Row, ServiceTraffic, Source, ZoneTraffic};
 use weir_engine::topology::{ClientCluster, ClusterForm, Endpoint as Declared, ServiceTopology};
 use weir_engine::units::Moment;
 
-use super::check::{check, counted_from, is_close, is_held_out};
+use super::check::{check, counted_from, is_close, is_held_out, open};
 use super::*;
 use crate::rivals::Rival;
 use crate::scenario::{Curve, Scenario};
@@ -135,6 +135,39 @@ fn what_is_not_seen_is_guessed_in_two_ways() {
     };
     near(errors(Guess::Dark), 0.5, 0.1);
     assert!(errors(Guess::Bright) < 0.01);
+}
+
+#[test]
+fn few_requests_tell_a_ratio_roughly() {
+    // Wilson's interval for 5 of 100 at two deviations.
+    near(Guess::Dark.ratio((5.0, 100.0)), 0.1127, 0.01);
+    near(Guess::Bright.ratio((5.0, 100.0)), 0.0212, 0.01);
+    for (failed, all) in [(0.0, 1.0), (1.0, 1.0), (3.0, 1e6)] {
+        let [likely, bright, dark] = Guess::ALL.map(|guess| guess.ratio((failed, all)));
+        assert!(bright <= likely && likely <= dark, "{failed} of {all}");
+    }
+    assert!(Guess::Dark.ratio((0.0, 1e5)) < 1e-4);
+}
+
+#[test]
+fn patience_that_nobody_lost_is_not_told() {
+    let steps = recorded(&fleet());
+    let [likely, bright, dark] = Guess::ALL
+        .map(|guess| Fit::of(&steps, &|_| true, guess).unwrap().found().patience.as_secs_f64());
+    assert!(likely >= 15.0 && bright >= 15.0 && (0.2..2.0).contains(&dark), "{dark}");
+}
+
+#[test]
+fn worlds_have_to_agree_with_each_other() {
+    let world = |ms: f64| {
+        let mut tally = Tally { requests: 1e4, ..Tally::default() };
+        let bucket = (0..80).find(|one| weir_engine::latency::upper_ms(*one) >= ms).unwrap();
+        tally.latency = Latency { count: 1e4, sum_ms: 1e4 * ms, buckets: vec![(bucket, 1e4)] };
+        tally
+    };
+    assert!(open(1, &[100.0, 98.0, 102.0].map(world)).is_empty());
+    let doubts = open(1, &[100.0, 80.0, 125.0].map(world));
+    assert!(matches!(doubts[..], [Doubt::Open { .. }, Doubt::Open { .. }]), "{doubts:?}");
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn said(doubt: &Doubt, names: &[Named<'_>]) -> String {
         | Doubt::Untimed
         | Doubt::Thin { .. }
         | Doubt::Off(_)
+        | Doubt::Unexplained { .. }
         | Doubt::Impatient { policy: None, .. } => text,
     }
 }

@@ -106,6 +106,7 @@ pub(crate) fn study(recorded: &Recorded, others: &[Plan], seeds: u16) -> Result<
     let held = Tally::of(steps, &|slot| counts(slot) && is_held_out(slot));
     let mut doubts = check(&held, &checked, true);
     doubts.extend(check(&whole, outcomes[0].likely(), false));
+    doubts.extend(fits[0].unexplained());
     doubts.extend(impatient(None, std::slice::from_ref(&whole)));
     for (policy, outcome) in outcomes.iter().enumerate() {
         if policy > 0 {
