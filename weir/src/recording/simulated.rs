@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use weir_engine::goal::Goal;
-use weir_engine::model::Model;
 use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::Reference;
 use weir_simulator::governor::Governor;
@@ -11,14 +10,13 @@ use weir_simulator::rivals::Rival;
 use weir_simulator::scenario::Scenario;
 use weir_simulator::world;
 
-use crate::replay::BUILD;
 use crate::store::StoreError;
 use crate::store::journal::{Bounds, Journal, Origin};
 
 /// Plays a scenario with Weir and records its first tier in a folder.
 pub(crate) fn record(scenario: &Scenario, goal: &Goal, folder: &Path) -> Result<(), StoreError> {
-    let origin = Origin { build: BUILD.to_owned(), model: Reference.version().to_owned() };
-    let (mut journal, _) = Journal::open(folder, Bounds::of_total(Bounds::TOTAL), origin)?;
+    let bounds = Bounds::of_total(Bounds::TOTAL);
+    let (mut journal, _) = Journal::open(folder, bounds, Origin::here())?;
     let mut governors = [(); 2].map(|()| Governor::new(Reference, goal.clone()));
     let mut written = Ok(());
     world::run(scenario, Rival::Weir, |tick| {
