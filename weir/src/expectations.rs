@@ -14,7 +14,7 @@ use weir_policies::problem::{Code, Problem};
 
 use crate::recording::Recording;
 use crate::replay::compare::{beside, merged};
-use crate::replay::{Part, ReplayError, Turn, segment};
+use crate::replay::{self, Part, ReplayError, Turn};
 use crate::times::When;
 
 mod file;
@@ -121,7 +121,7 @@ impl Test {
             beside(&recording, |recorded| merged(recorded, goals), |_, other| see(other))
         } else {
             let mut eye = |turn: Turn<'_>| see(turn.decision);
-            recording.segments().iter().map(|path| segment(path, &mut eye)).collect()
+            replay::all(&recording, &mut eye)
         };
         let parts = parts?;
         let mut outcomes: Vec<Outcome> = Vec::new();

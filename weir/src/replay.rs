@@ -13,7 +13,7 @@ use weir_engine::units::Moment;
 use weir_journal::{Damage, Link, Record, Step, Unreadable, digest};
 use weir_models::reference::{Memory, Reference};
 
-use crate::recording::{Pages, ReadError, Records};
+use crate::recording::{Pages, ReadError, Recording, Records};
 
 pub mod anew;
 pub mod compare;
@@ -71,11 +71,6 @@ impl Opening {
             Ok(state) => Ok(Self { at, build, model, state }),
             Err(cause) => Err(ReplayError::State { path: path.to_owned(), build, cause }),
         }
-    }
-
-    /// Whether another build or another model decided: why decisions may differ.
-    pub fn is_of_another(&self) -> bool {
-        self.build != BUILD || self.model != Reference.version()
     }
 }
 
@@ -144,7 +139,8 @@ pub struct Part {
 }
 
 impl Part {
-    fn of(path: &Path, bytes: usize, link: Link, opening: &Opening) -> Self {
+    /// One of which no step was decided yet.
+    pub(crate) fn of(path: &Path, bytes: usize, link: Link, opening: &Opening) -> Self {
         Self {
             path: path.to_owned(),
             bytes: bytes as u64,
@@ -167,6 +163,33 @@ impl Part {
     /// Whether another build or model wrote it.
     pub fn is_of_another(&self) -> bool {
         self.build != BUILD || self.model != Reference.version()
+    }
+
+    /// Decides the steps that are left again, until they end or are damaged.
+    pub(crate) fn follow(
+        &mut self,
+        records: &mut Records<'_>,
+        state: &mut State<Memory>,
+        eye: &mut impl Eye,
+    ) -> Result<(), ReplayError> {
+        for record in records.by_ref() {
+            match record {
+                Ok(Record::Step(step)) => {
+                    let decision = weir_engine::decide(state, &step.observation, &Reference);
+                    let turn = Turn { step: &step, decision: &decision, state };
+                    self.note(turn);
+                    eye.see(turn);
+                }
+                Ok(Record::Closed { .. }) => self.closed = true,
+                Ok(Record::Opened { .. }) => return Err(ReplayError::Headless(self.path.clone())),
+                Err(ReadError::Damaged { cause: cause @ Damage::Torn { .. }, .. }) => {
+                    self.torn = Some(cause.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.links.1 = records.link();
+        Ok(())
     }
 
     fn note(&mut self, turn: Turn<'_>) {
@@ -200,6 +223,11 @@ impl<F: FnMut(Turn<'_>)> Eye for F {
     }
 }
 
+/// Decides all steps of a journal again, in order, while `eye` looks on.
+pub fn all(recording: &Recording, eye: &mut impl Eye) -> Result<Vec<Part>, ReplayError> {
+    recording.segments().iter().map(|path| segment(path, eye)).collect()
+}
+
 /// Decides a segment's steps again while `eye` looks on.
 pub fn segment(path: &Path, eye: &mut impl Eye) -> Result<Part, ReplayError> {
     let pages = Pages::read(path).map_err(ReadError::from)?;
@@ -209,23 +237,7 @@ pub fn segment(path: &Path, eye: &mut impl Eye) -> Result<Part, ReplayError> {
     let mut part = Part::of(path, pages.size(), link, &opening);
     eye.begin(&opening);
     let mut state = opening.state;
-    for record in records.by_ref() {
-        match record {
-            Ok(Record::Step(step)) => {
-                let decision = weir_engine::decide(&mut state, &step.observation, &Reference);
-                let turn = Turn { step: &step, decision: &decision, state: &state };
-                part.note(turn);
-                eye.see(turn);
-            }
-            Ok(Record::Closed { .. }) => part.closed = true,
-            Ok(Record::Opened { .. }) => return Err(ReplayError::Headless(path.to_owned())),
-            Err(ReadError::Damaged { cause: cause @ Damage::Torn { .. }, .. }) => {
-                part.torn = Some(cause.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    part.links.1 = records.link();
+    part.follow(&mut records, &mut state, eye)?;
     eye.end(state);
     Ok(part)
 }

@@ -10,7 +10,7 @@ use super::replay::unreadable;
 use super::{BAD_INPUT, OK};
 use crate::cli::{Journal, Show, Stretch};
 use crate::recording::{ReadError, Recording};
-use crate::replay::{ReplayError, Turn, segment};
+use crate::replay::{self, ReplayError, Turn};
 use crate::times::shown;
 
 mod export;
@@ -74,9 +74,7 @@ fn steps(part: &Stretch, mut each: impl FnMut(Turn<'_>) -> io::Result<()>) -> Re
             written = each(turn);
         }
     };
-    for path in recording.segments() {
-        segment(path, &mut eye)?;
-    }
+    replay::all(&recording, &mut eye)?;
     written?;
     Ok(seen)
 }

@@ -16,7 +16,7 @@ use weir_engine::state::State;
 use weir_engine::units::Moment;
 use weir_models::reference::{Memory, Reference};
 
-use super::{Eye, Opening, Part, ReplayError, Turn, segment};
+use super::{Eye, Opening, Part, ReplayError, Turn};
 use crate::recording::Recording;
 
 /// One service under the recorded goals and under others.
@@ -88,7 +88,7 @@ pub fn beside(
     both: impl FnMut(Turn<'_>, &Decision),
 ) -> Result<Vec<Part>, ReplayError> {
     let mut beside = Beside { change, state: State::default(), begins: true, ended: None, both };
-    recording.segments().iter().map(|path| segment(path, &mut beside)).collect()
+    super::all(recording, &mut beside)
 }
 
 /// The other goals' own course, beside the recorded one.

@@ -16,12 +16,12 @@ use weir_engine::observation::{Observation, Report, Source, fold};
 use weir_engine::state::State;
 use weir_engine::topology::{ClusterForm, Topology};
 use weir_engine::units::Moment;
-use weir_journal::{Record, StateImage, Step, digest};
+use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
 
 use crate::config::{Endpoints, Service};
 use crate::recording::{Pages, segments};
-use crate::replay::{Opening, ReplayError};
+use crate::replay::{Opening, Part, ReplayError, Turn};
 use crate::store::journal::{Bounds, Journal, Origin};
 use crate::store::{StoreError, doing};
 use crate::topology;
@@ -218,29 +218,21 @@ fn restore(folder: &Path) -> anyhow::Result<Restored> {
 }
 
 fn again(path: &Path) -> anyhow::Result<Restored> {
-    let mut restored = Restored::default();
     let pages = Pages::read(path)?;
-    // What is damaged is cut off when the journal is opened; what follows was never there.
-    let Ok(mut records) = pages.records() else { return Ok(restored) };
-    restored.state = match Opening::read(path, &mut records) {
-        Ok(opening) => opening.state,
-        Err(ReplayError::Read(_) | ReplayError::Headless(_)) => return Ok(restored),
+    let Ok(mut records) = pages.records() else { return Ok(Restored::default()) };
+    let opening = match Opening::read(path, &mut records) {
+        Ok(opening) => opening,
+        Err(ReplayError::Read(_) | ReplayError::Headless(_)) => return Ok(Restored::default()),
         Err(error @ ReplayError::State { .. }) => return Err(error).context(BEGIN_ANEW),
     };
-    for record in records.map_while(Result::ok) {
-        match record {
-            Record::Step(step) => {
-                let state = &mut restored.state;
-                let decision = weir_engine::decide(state, &step.observation, &Reference);
-                let same = digest(&decision) == step.decision;
-                ensure!(same, "{}: another Weir decided differently; {BEGIN_ANEW}", path.display());
-                restored.progress.last = Some(step.observation.at);
-            }
-            Record::Closed { .. } => restored.progress.finished = true,
-            Record::Opened { .. } => break,
-        }
-    }
-    Ok(restored)
+    let mut part = Part::of(path, pages.size(), records.segment.link, &opening);
+    let mut state = opening.state;
+    // What is damaged is cut off when the journal is opened; what follows was never there.
+    part.follow(&mut records, &mut state, &mut |_: Turn<'_>| {}).unwrap_or_default();
+    let same = part.different == 0;
+    ensure!(same, "{}: another Weir decided differently; {BEGIN_ANEW}", path.display());
+    let last = (part.steps > 0).then_some(part.until);
+    Ok(Restored { state, progress: Progress { last, finished: part.closed } })
 }
 
 #[cfg(test)]
