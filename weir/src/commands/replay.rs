@@ -56,21 +56,31 @@ fn identical(recording: &Recording, output: Output) -> anyhow::Result<u8> {
 }
 
 /// Where the chain between segments is broken, and where one that is not the last is torn.
-pub(super) fn breaks(parts: &[Part]) -> Vec<String> {
+fn breaks(parts: &[Part]) -> Vec<String> {
     let mut breaks = Vec::new();
     for pair in parts.windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         if let Some(torn) = &before.torn {
             breaks.push(format!("{}: {torn}, and another segment follows", before.path.display()));
         } else if before.links.1 != after.links.0 {
-            breaks.push(format!(
-                "{} does not continue {}: a segment between them is missing, or one was changed",
-                after.path.display(),
-                before.path.display()
-            ));
+            breaks.push(broken(&before.path, &after.path));
         }
     }
     breaks
+}
+
+/// Says that one segment does not continue another.
+pub(super) fn broken(before: &Path, after: &Path) -> String {
+    format!(
+        "{} does not continue {}: a segment between them is missing, or one was changed",
+        after.display(),
+        before.display()
+    )
+}
+
+/// Says what a torn end means.
+pub(super) fn killed(torn: &str) -> String {
+    format!("{torn}: its process was killed while it wrote; all before is whole")
 }
 
 fn tell(parts: &[Part], breaks: &[String], took: f64) -> anyhow::Result<()> {
@@ -92,10 +102,7 @@ fn tell(parts: &[Part], breaks: &[String], took: f64) -> anyhow::Result<()> {
             counted(last.endpoints, "endpoint")
         )?;
         if let Some(torn) = &last.torn {
-            writeln!(
-                out,
-                "torn      {torn}: its process was killed while it wrote; all before is whole"
-            )?;
+            writeln!(out, "torn      {}", killed(torn))?;
         }
     }
     for broken in breaks {

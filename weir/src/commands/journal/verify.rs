@@ -1,14 +1,14 @@
 //! `weir journal verify`: checksums, and the chain over all segments.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use weir_journal::Link;
 
 use super::Failed;
 use crate::cli::Output;
-use crate::commands::replay::counted;
+use crate::commands::replay::{broken, counted, killed};
 use crate::commands::{FINDINGS, OK};
 use crate::recording::{Pages, ReadError, Recording, hex};
 
@@ -19,7 +19,8 @@ struct Found {
     wrong: Vec<String>,
     torn: Option<String>,
     first: Option<Link>,
-    last: Option<Link>,
+    /// The segment before, and the link that it ends with.
+    last: Option<(PathBuf, Link)>,
 }
 
 /// Verifies all segments.
@@ -39,6 +40,10 @@ pub(super) fn run(journal: &Path, output: Output) -> Result<u8, Failed> {
 }
 
 impl Found {
+    fn last_link(&self) -> Option<Link> {
+        self.last.as_ref().map(|(_, link)| *link)
+    }
+
     fn read(&mut self, path: &Path, is_last: bool) -> Result<(), Failed> {
         let pages = Pages::read(path).map_err(ReadError::from)?;
         let mut records = match pages.records() {
@@ -51,12 +56,8 @@ impl Found {
         };
         let link = records.segment.link;
         self.first.get_or_insert(link);
-        if self.last.is_some_and(|last| last != link) {
-            self.wrong.push(format!(
-                "{}: does not continue the segment before it: one between them is missing, or one \
-                 was changed",
-                path.display()
-            ));
+        if let Some((before, _)) = self.last.as_ref().filter(|(_, last)| *last != link) {
+            self.wrong.push(broken(before, path));
         }
         for record in records.by_ref() {
             match record {
@@ -75,7 +76,7 @@ impl Found {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.last = Some(records.link());
+        self.last = Some((path.to_owned(), records.link()));
         Ok(())
     }
 }
@@ -91,17 +92,14 @@ fn print(found: &Found, segments: usize) -> Result<(), Failed> {
         writeln!(out, "damaged  {wrong}")?;
     }
     if let Some(torn) = &found.torn {
-        writeln!(
-            out,
-            "torn     {torn}: its process was killed while it wrote; all before is whole"
-        )?;
+        writeln!(out, "torn     {}", killed(torn))?;
     }
     if found.wrong.is_empty() {
         writeln!(
             out,
             "whole    checksums and chain hold, from link {} to {}",
             shown(found.first),
-            shown(found.last)
+            shown(found.last_link())
         )?;
         if found.first != Some(Link::default()) {
             writeln!(out, "         it goes on from segments that were deleted or moved")?;
@@ -118,7 +116,7 @@ fn print_json(found: &Found, segments: usize) -> Result<(), Failed> {
         "damaged": found.wrong,
         "torn": found.torn,
         "first_link": shown(found.first),
-        "last_link": shown(found.last),
+        "last_link": shown(found.last_link()),
     });
     writeln!(anstream::stdout(), "{document:#}")?;
     Ok(())
