@@ -8,35 +8,20 @@ use thiserror::Error;
 use weir_engine::decision::ServiceDecision;
 use weir_engine::goal::{Goal, Goals};
 use weir_engine::names::ServiceId;
-use weir_engine::observation::Observation;
-use weir_engine::state::State;
 use weir_engine::topology::{ServiceTopology, Topology};
 use weir_engine::units::Moment;
-use weir_journal::{Damage, Record, Step, Unreadable};
-use weir_models::reference::Memory;
 use weir_simulator::twin::Seen;
 
 use super::study::Recorded;
-use crate::recording::{Pages, ReadError, Recording};
+use crate::recording::{ReadError, Recording};
+use crate::replay::{self, Eye, Opening, ReplayError, Turn};
 
 /// Why a journal gives no recording of a service.
 #[derive(Debug, Error)]
 pub(super) enum JournalError {
-    /// It cannot be read.
+    /// It cannot be read, or not be decided again.
     #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Its states are another model's.
-    #[error(
-        "{path}: the state was written by {build} with model {model}, which this weir cannot \
-         read; use the weir that wrote it"
-    )]
-    Foreign {
-        path: String,
-        build: String,
-        model: String,
-        #[source]
-        cause: Box<Unreadable>,
-    },
+    Replay(#[from] ReplayError),
     /// It holds no step at all.
     #[error("the journal holds no steps{0}; let weir run for a minute or more, then ask again")]
     Empty(&'static str),
@@ -46,6 +31,12 @@ pub(super) enum JournalError {
     /// It does not have the service that was asked for.
     #[error("the journal does not have {asked}; it has {}", listed(has))]
     Unknown { asked: ServiceId, has: BTreeSet<ServiceId> },
+}
+
+impl From<ReadError> for JournalError {
+    fn from(error: ReadError) -> Self {
+        Self::Replay(error.into())
+    }
 }
 
 fn listed(services: &BTreeSet<ServiceId>) -> String {
@@ -76,90 +67,33 @@ pub(super) struct Told {
     pub(super) notes: Vec<String>,
 }
 
-/// Reads a journal's part.
+/// Reads a journal's part. It is decided again: steps at which a service rests are recorded without
+/// their decision.
 pub(super) fn read(path: &Path, part: &Part) -> Result<Told, JournalError> {
     let recording = Recording::open(path)?;
-    let service = match &part.service {
-        Some(service) => service.clone(),
-        None => only_service(&recording)?,
-    };
-    let mut listener = Listener::new(service.clone(), part);
+    let mut listener = Listener::new(part);
     let mut notes = Vec::new();
-    each(&recording, &mut notes, |entry| listener.hear(entry))?;
-    if !listener.known.contains(&service) {
-        return Err(if listener.heard {
-            JournalError::Unknown { asked: service, has: listener.known }
-        } else {
-            JournalError::Empty("")
-        });
-    }
-    if listener.steps.is_empty() {
-        return Err(JournalError::Empty(" of the service between --from and --to"));
-    }
-    Ok(Told { service, recorded: listener.recorded(), notes })
-}
-
-/// What a journal holds, as far as it matters here.
-enum Entry {
-    State(Box<State<Memory>>),
-    Step(Box<Step>),
-}
-
-/// Hands over all entries in order. A torn end is a process that was stopped, or that still
-/// writes.
-fn each(
-    recording: &Recording,
-    notes: &mut Vec<String>,
-    mut hear: impl FnMut(Entry),
-) -> Result<(), JournalError> {
-    for path in recording.segments() {
-        let pages = Pages::read(path).map_err(ReadError::from)?;
-        for record in pages.records()? {
-            match record {
-                Ok(Record::Opened { build, model, state, .. }) => {
-                    let state = state.read().map_err(|cause| JournalError::Foreign {
-                        path: path.display().to_string(),
-                        build,
-                        model,
-                        cause: Box::new(cause),
-                    })?;
-                    hear(Entry::State(Box::new(state)));
-                }
-                Ok(Record::Step(step)) => hear(Entry::Step(step)),
-                Ok(Record::Closed { .. }) => {}
-                Err(ReadError::Damaged { path, cause: cause @ Damage::Torn { .. } }) => {
-                    notes.push(format!("{}: {cause}; read up to there", path.display()));
-                }
-                Err(wrong) => return Err(wrong.into()),
-            }
+    for part in replay::all(&recording, &mut listener)? {
+        if let Some(torn) = part.torn {
+            // A process that was stopped, or that still writes.
+            notes.push(format!("{}: {torn}; read up to there", part.path.display()));
+        }
+        if part.different > 0 {
+            notes.push(format!(
+                "{}: {} of {} decisions are not this weir's: where it rested then is not known",
+                part.path.display(),
+                part.different,
+                part.steps
+            ));
         }
     }
-    Ok(())
+    listener.told(part, notes)
 }
 
-/// The service of a journal that has one.
-fn only_service(recording: &Recording) -> Result<ServiceId, JournalError> {
-    let mut services: BTreeSet<ServiceId> = BTreeSet::new();
-    each(recording, &mut Vec::new(), |entry| match entry {
-        Entry::State(state) => {
-            services.extend(state.services.into_iter().map(|one| one.topology.service));
-        }
-        Entry::Step(step) => {
-            let topologies = step.observation.topology.into_iter();
-            services.extend(topologies.flat_map(|all| all.services).map(|one| one.service));
-        }
-    })?;
-    let mut names = services.iter();
-    match (names.next(), names.next()) {
-        (Some(only), None) => Ok(only.clone()),
-        (None, _) => Err(JournalError::Empty("")),
-        (Some(_), Some(_)) => Err(JournalError::Several(services)),
-    }
-}
-
-/// What was heard of the service so far.
+/// What was heard of a service so far.
 struct Listener {
-    service: ServiceId,
+    /// The one that was asked for, or else the first that the journal tells of.
+    service: Option<ServiceId>,
     from: Option<Moment>,
     until: Option<Moment>,
     known: BTreeSet<ServiceId>,
@@ -170,10 +104,51 @@ struct Listener {
     steps: Vec<Seen>,
 }
 
+impl Eye for Listener {
+    /// A segment begins with all that is in force.
+    fn begin(&mut self, opening: &Opening) {
+        let state = &opening.state;
+        self.know(state.services.iter().map(|known| &known.topology.service));
+        if state.sequence > 0 {
+            self.aim(state.at, &state.goals);
+        }
+        let mut services = state.services.iter();
+        if let Some(own) = services.find(|known| self.is_own(&known.topology.service)) {
+            self.topology = Some(own.topology.clone());
+            self.decided = own.last.clone().or(self.decided.take());
+        }
+    }
+
+    fn see(&mut self, turn: Turn<'_>) {
+        self.heard = true;
+        let observation = &turn.step.observation;
+        let at = observation.at;
+        let topology = observation.topology.as_ref();
+        self.know(topology.iter().flat_map(|all| &all.services).map(|one| &one.service));
+        self.aim(at, &turn.state.goals);
+        let declared = topology.and_then(|topology| self.declared(topology));
+        let decided = self.newly_decided(turn);
+        let wanted =
+            self.from.is_none_or(|from| at >= from) && self.until.is_none_or(|until| at <= until);
+        if !wanted || self.topology.is_none() {
+            return;
+        }
+        // The first step tells what was in force already.
+        let first = self.steps.is_empty();
+        let mut traffic = observation.traffic.iter();
+        self.steps.push(Seen {
+            at,
+            topology: if first { self.topology.clone() } else { declared },
+            traffic: traffic.find(|one| self.is_own(&one.service)).cloned(),
+            decided: if first { self.decided.clone() } else { decided },
+        });
+    }
+}
+
 impl Listener {
-    fn new(service: ServiceId, part: &Part) -> Self {
+    fn new(part: &Part) -> Self {
         Self {
-            service,
+            service: part.service.clone(),
             from: part.from,
             until: part.until,
             known: BTreeSet::new(),
@@ -185,74 +160,69 @@ impl Listener {
         }
     }
 
-    fn hear(&mut self, entry: Entry) {
-        match entry {
-            Entry::State(state) => self.know(*state),
-            Entry::Step(step) => self.step(*step),
+    fn is_own(&self, service: &ServiceId) -> bool {
+        self.service.as_ref() == Some(service)
+    }
+
+    fn know<'a>(&mut self, services: impl Iterator<Item = &'a ServiceId>) {
+        self.known.extend(services.cloned());
+        if self.service.is_none() {
+            self.service = self.known.first().cloned();
         }
     }
 
-    /// A segment begins with all that is in force.
-    fn know(&mut self, state: State<Memory>) {
-        if state.sequence > 0 {
-            self.aim(state.at, &state.goals);
+    /// What was decided of the service, if it is not what was decided before. What a journal leaves
+    /// out is what is decided now, if all else is decided alike.
+    fn newly_decided(&mut self, turn: Turn<'_>) -> Option<Arc<ServiceDecision>> {
+        let now = turn.is_same().then_some(&turn.decision.services).into_iter().flatten();
+        let mut all = turn.step.changed.iter().chain(now);
+        let decided = all.find(|one| self.is_own(&one.service))?;
+        if self.decided.as_ref() == Some(decided) {
+            return None;
         }
-        for known in state.services {
-            self.known.insert(known.topology.service.clone());
-            if known.topology.service == self.service {
-                self.topology = Some(known.topology);
-                self.decided = known.last.or(self.decided.take());
-            }
-        }
-    }
-
-    fn step(&mut self, Step { observation, changed, .. }: Step) {
-        self.heard = true;
-        let Observation { at, topology, goals, traffic, .. } = observation;
-        if let Some(goals) = &goals {
-            self.aim(at, goals);
-        }
-        let declared = topology.and_then(|topology| self.declared(topology));
-        let decided = changed.into_iter().find(|one| one.service == self.service);
-        if let Some(decided) = &decided {
-            self.decided = Some(Arc::clone(decided));
-        }
-        let wanted =
-            self.from.is_none_or(|from| at >= from) && self.until.is_none_or(|until| at <= until);
-        if !wanted || self.topology.is_none() {
-            return;
-        }
-        // The first step tells what was in force already.
-        let first = self.steps.is_empty();
-        self.steps.push(Seen {
-            at,
-            topology: if first { self.topology.clone() } else { declared },
-            traffic: traffic.into_iter().find(|one| one.service == self.service),
-            decided: if first { self.decided.clone() } else { decided },
-        });
+        self.decided = Some(Arc::clone(decided));
+        self.decided.clone()
     }
 
     /// The service's own topology, if it changed.
-    fn declared(&mut self, topology: Topology) -> Option<ServiceTopology> {
-        self.known.extend(topology.services.iter().map(|one| one.service.clone()));
-        let mut services = topology.services.into_iter();
-        let now = services.find(|one| one.service == self.service)?;
-        if self.topology.as_ref() == Some(&now) {
+    fn declared(&mut self, topology: &Topology) -> Option<ServiceTopology> {
+        let now = topology.services.iter().find(|one| self.is_own(&one.service))?;
+        if self.topology.as_ref() == Some(now) {
             return None;
         }
         self.topology = Some(now.clone());
-        Some(now)
+        self.topology.clone()
     }
 
     fn aim(&mut self, at: Moment, goals: &Goals) {
-        let unclaimed = || Goal::of_unclaimed(self.service.clone());
-        let goal = goals.of(&self.service).cloned().unwrap_or_else(unclaimed);
+        let Some(service) = &self.service else { return };
+        let unclaimed = || Goal::of_unclaimed(service.clone());
+        let goal = goals.of(service).cloned().unwrap_or_else(unclaimed);
         if self.goals.last().is_none_or(|(_, last)| *last != goal) {
             self.goals.push((at, goal));
         }
     }
 
-    fn recorded(self) -> Recorded {
+    fn told(self, part: &Part, notes: Vec<String>) -> Result<Told, JournalError> {
+        let Some(service) = self.service.clone() else { return Err(JournalError::Empty("")) };
+        if part.service.is_none() && self.known.len() > 1 {
+            return Err(JournalError::Several(self.known));
+        }
+        if !self.known.contains(&service) {
+            return Err(if self.heard {
+                JournalError::Unknown { asked: service, has: self.known }
+            } else {
+                JournalError::Empty("")
+            });
+        }
+        if self.steps.is_empty() {
+            return Err(JournalError::Empty(" of the service between --from and --to"));
+        }
+        let recorded = self.recorded(&service);
+        Ok(Told { service, recorded, notes })
+    }
+
+    fn recorded(self, service: &ServiceId) -> Recorded {
         let start = self.steps.first().map_or(Moment::default(), |first| first.at);
         // Goals that were in force before the first step count from it, the last of them.
         let before = self.goals.iter().filter(|(at, _)| *at <= start).count();
@@ -260,7 +230,7 @@ impl Listener {
         let mut plan: Vec<(f64, Goal)> =
             goals.map(|(at, goal)| (at.since(start).as_secs_f64(), goal)).collect();
         if plan.is_empty() {
-            plan.push((0.0, Goal::of_unclaimed(self.service)));
+            plan.push((0.0, Goal::of_unclaimed(service.clone())));
         }
         Recorded { steps: self.steps, plan }
     }

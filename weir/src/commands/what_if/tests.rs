@@ -1,20 +1,16 @@
-use std::path::Path;
+use std::sync::Arc;
 
+use weir_engine::decision::Realisation;
 use weir_engine::goal::Mode;
-use weir_engine::observation::{Observation, fold};
-use weir_engine::state::State;
-use weir_engine::topology::Topology;
-use weir_engine::{decide, goal::Goals};
-use weir_journal::{Record, StateImage, Step, digest};
-use weir_models::reference::{Memory, Reference};
+use weir_models::reference::Reference;
 use weir_simulator::rivals::Rival;
 use weir_simulator::scenario::{Curve, Scenario};
 use weir_simulator::twin::{Governed, record};
-use weir_simulator::world::{self, Assignment};
+use weir_simulator::world;
 
 use super::report::{Check, Column, Promise, Ranged};
 use super::*;
-use crate::store::journal::{Bounds, Journal, Origin};
+use crate::recording::simulated::record as written;
 
 const POLICY: &str = "apiVersion: weir.dev/v1alpha1
 kind: AdaptiveTrafficPolicy
@@ -41,56 +37,41 @@ fn failing() -> Scenario {
     scenario
 }
 
-/// A scenario played as `weir run` would record it.
-fn written(scenario: &Scenario, goal: &Goal, folder: &Path) {
-    let origin = Origin { build: "test".into(), model: "reference".into() };
-    let (mut journal, _) = Journal::open(folder, Bounds::of_total(64 << 20), origin).unwrap();
-    let mut state = State::<Memory>::default();
-    let (mut topology, mut first) = (Topology::default(), true);
-    world::run(scenario, Rival::Weir, |tick| {
-        let changed = tick.topology.map(|service| Topology { services: vec![service] });
-        topology = changed.clone().unwrap_or_else(|| topology.clone());
-        let goals = Goals { services: vec![goal.clone()], ..Goals::default() };
-        let observation = Observation {
-            at: tick.at,
-            topology: changed,
-            goals: std::mem::take(&mut first).then_some(goals),
-            traffic: fold(&tick.reports, &topology),
-            ..Observation::default()
-        };
-        journal.prepare(tick.at, || StateImage::of(&state)).unwrap();
-        let decision = decide(&mut state, &observation, &Reference);
-        let changed = decision.services.clone();
-        let step = Step { observation, decision: digest(&decision), changed, pushed: vec![] };
-        journal.append(&Record::Step(Box::new(step))).unwrap();
-        let made = decision.services.first()?.realisations.first()?.clone();
-        Some(Assignment { groups: made.groups.clone(), zones: made.zones.clone(), shed: made.shed })
-    });
-    journal.sync().unwrap();
+/// What is in force at each step, of what proxies follow.
+fn followed(steps: &[Seen]) -> Vec<Option<(Mode, &[Arc<Realisation>])>> {
+    let of = |index: usize| {
+        let decided = steps[..=index].iter().rev().find_map(|step| step.decided.as_deref())?;
+        Some((decided.mode, &*decided.realisations))
+    };
+    (0..steps.len()).map(of).collect()
 }
 
 #[test]
 fn a_journal_tells_what_the_world_did() {
-    let folder = tempfile::tempdir().unwrap();
-    let (scenario, goal) = (failing(), goal(Mode::Enforce));
-    written(&scenario, &goal, folder.path());
-    let told = journal::read(folder.path(), &Part::default()).unwrap();
-    assert_eq!(told.service, world::service());
-    let plan = vec![(0.0, goal)];
-    let mut governed = Governed::new(Reference, &plan).unwrap();
-    let steps = record(&scenario, Rival::Weir, &mut governed);
-    assert_eq!(told.recorded.plan, plan);
-    assert_eq!(told.recorded.steps.len(), steps.len());
-    for (read, played) in told.recorded.steps.iter().zip(&steps) {
-        assert_eq!((&read.at, &read.traffic), (&played.at, &played.traffic));
-        assert_eq!(read.decided, played.decided);
+    let shedding = Scenario { load: Curve::between(25.0, 45.0, 1_300.0, 3_000.0), ..failing() };
+    for scenario in [failing(), shedding] {
+        let folder = tempfile::tempdir().unwrap();
+        let goal = goal(Mode::Enforce);
+        written(&scenario, &goal, folder.path()).unwrap();
+        let told = journal::read(folder.path(), &Part::default()).unwrap();
+        assert_eq!(told.service, world::service());
+        let plan = vec![(0.0, goal)];
+        let mut governed = Governed::new(Reference, &plan).unwrap();
+        let steps = record(&scenario, Rival::Weir, &mut governed);
+        assert_eq!((told.recorded.plan, told.notes), (plan, vec![]));
+        assert_eq!(told.recorded.steps.len(), steps.len());
+        for (read, played) in told.recorded.steps.iter().zip(&steps) {
+            assert_eq!((&read.at, &read.traffic), (&played.at, &played.traffic));
+        }
+        // At rest again, nothing is steered any more, though a journal does not say so.
+        assert_eq!(followed(&told.recorded.steps), followed(&steps));
     }
 }
 
 #[test]
 fn a_part_of_a_journal_begins_with_what_was_in_force() {
     let folder = tempfile::tempdir().unwrap();
-    written(&failing(), &goal(Mode::Enforce), folder.path());
+    written(&failing(), &goal(Mode::Enforce), folder.path()).unwrap();
     let part = Part {
         from: Some(Moment::from_millis(20_000)),
         until: Some(Moment::from_millis(30_000)),
