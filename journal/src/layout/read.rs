@@ -93,7 +93,8 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             }
             Shape::Map(two) => {
                 let left = self.length()?;
-                visitor.visit_map(Entries { two, left, rest: self.rest })
+                let shapes = std::iter::repeat_n([&two.0, &two.1], left).flatten();
+                visitor.visit_map(Items { shapes, rest: self.rest })
             }
             Shape::Tuple(all) => visitor.visit_seq(Items { shapes: all.iter(), rest: self.rest }),
             Shape::Struct(all) => {
@@ -150,26 +151,19 @@ impl<'a, 'de, I: Iterator<Item = &'a Shape>> SeqAccess<'de> for Items<'_, 'de, I
     }
 }
 
-struct Entries<'a, 'de> {
-    two: &'a (Shape, Shape),
-    left: usize,
-    rest: &'a mut &'de [u8],
-}
-
-impl<'de> MapAccess<'de> for Entries<'_, 'de> {
+/// Keys and values in turn.
+impl<'a, 'de, I: Iterator<Item = &'a Shape>> MapAccess<'de> for Items<'_, 'de, I> {
     type Error = Misfit;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Misfit> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-        self.left = left;
-        seed.deserialize(Value { shape: &self.two.0, rest: self.rest }).map(Some)
+        self.next_element_seed(seed)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Misfit> {
-        seed.deserialize(Value { shape: &self.two.1, rest: self.rest })
+        self.next_element_seed(seed)?.ok_or_else(torn)
     }
 }
 
