@@ -26,13 +26,13 @@ fn mend(cause: &io::Error) -> &'static str {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let kind = cause.kind();
     if [StorageFull, QuotaExceeded].contains(&kind) {
-        "; free space there, or set data_dir to a larger disk"
+        "; free space there, or name a larger disk with data_dir (weir record: --out)"
     } else if [PermissionDenied, ReadOnlyFilesystem].contains(&kind) {
-        "; make it writable for this user, or set data_dir elsewhere"
+        "; make it writable for this user, or name another folder with data_dir (weir record: --out)"
     } else if kind == io::ErrorKind::ResourceBusy {
-        ", or set data_dir elsewhere"
+        ", or name another folder with data_dir (weir record: --out)"
     } else {
-        "; set data_dir to a folder that this user may write"
+        "; name a folder that this user may write with data_dir (weir record: --out)"
     }
 }
 

@@ -64,7 +64,7 @@ async fn a_full_disk_pauses_decisions_and_says_so_until_there_is_room() {
 
     until("it says so", async || weir.said("decisions pause until the journal can be written"))
         .await;
-    assert!(weir.said("free space there, or set data_dir to a larger disk"));
+    assert!(weir.said("free space there, or name a larger disk with data_dir"));
     until("it holds", async || {
         let service = weir.shop().await["service"].clone();
         service["stance"] == "holding"
