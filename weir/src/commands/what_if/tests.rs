@@ -37,8 +37,11 @@ fn failing() -> Scenario {
     scenario
 }
 
-/// What is in force at each step, of what proxies follow.
-fn followed(steps: &[Seen]) -> Vec<Option<(Mode, &[Arc<Realisation>])>> {
+/// What proxies follow.
+type Followed<'a> = Option<(Mode, &'a [Arc<Realisation>])>;
+
+/// What is in force at each step.
+fn followed(steps: &[Seen]) -> Vec<Followed<'_>> {
     let of = |index: usize| {
         let decided = steps[..=index].iter().rev().find_map(|step| step.decided.as_deref())?;
         Some((decided.mode, &*decided.realisations))
