@@ -169,7 +169,7 @@ impl Encoder {
         self.out.blob(field::DIGEST).extend(step.decision);
         self.write_observation(&step.observation);
         lists::write_pushed(&mut self.out, &mut self.names, &step.pushed);
-        bytes::put(self.out.blob(field::COUNTS), step.pushed.len() as u64);
+        lists::write_lengths(&mut self.out, step);
         if !step.changed.is_empty() {
             self.tell_layouts();
         }
@@ -192,17 +192,6 @@ impl Encoder {
         lists::write_logs(out, names, &observation.logs);
         lists::write_fitted(out, names, &observation.fitted);
         lists::write_words(out, names, &observation.words);
-        let lengths = [
-            observation.traffic.len(),
-            observation.indicated.len(),
-            observation.receipts.len(),
-            observation.logs.len(),
-            observation.fitted.len(),
-            observation.words.len(),
-        ];
-        for length in lengths {
-            bytes::put(out.blob(field::COUNTS), length as u64);
-        }
         if let Some(budget) = observation.log_budget {
             bytes::put(out.blob(field::LOG_BUDGET), budget.into());
         }

@@ -13,3 +13,6 @@ pub mod check;
 pub mod in_force;
 // The same documents, for editors.
 pub mod schema;
+// And as a custom resource of Kubernetes, with what is written beside it there.
+pub mod crd;
+pub mod status;

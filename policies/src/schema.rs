@@ -25,7 +25,7 @@ pub fn schema() -> String {
 
 /// A field may be left out, but not left blank: takes `null` out of every choice.
 #[derive(Clone, Debug)]
-struct NotNull;
+pub(crate) struct NotNull;
 
 impl Transform for NotNull {
     fn transform(&mut self, schema: &mut Schema) {

@@ -13,19 +13,19 @@ use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
 use weir_engine::decision::{Decision, Realisation};
-use weir_engine::goal::{Goals, Indicator, Mode};
+use weir_engine::goal::{Goals, Mode};
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Fitted, Indicated, LogVolume, Observation, Report, fold};
 use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
-use weir_journal::{Pushed, Record, StateImage, Step};
+use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
-use weir_proxy_adapter::resource::{Change, Snapshot, To, Version};
+use weir_proxy_adapter::resource::Snapshot;
 use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
 
@@ -38,6 +38,8 @@ use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
 
+mod objectives;
+mod pushes;
 mod said;
 mod told;
 
@@ -209,7 +211,10 @@ impl Steps {
         let decision = weir_engine::decide(&mut self.state, &observation, &self.model);
         let after = self.changing();
         let snapshot = self.translated(&decision);
-        let step = Step { pushed: self.news(&snapshot), ..Step::of(observation, &decision) };
+        let step = Step {
+            pushed: pushes::news(&snapshot, self.last.as_deref()),
+            ..Step::of(observation, &decision)
+        };
         let recorded = prepared.and_then(|()| self.record(at, &step));
         self.noted(recorded);
         heard.answer();
@@ -341,7 +346,7 @@ impl Steps {
             }
         }
         self.goals = Arc::new(goals);
-        self.ask_for(queried(&self.goals));
+        self.ask_for(objectives::queried(&self.goals));
         Some(Arc::clone(&self.goals))
     }
 
@@ -408,15 +413,6 @@ impl Steps {
         }
     }
 
-    /// What proxies are told anew by it.
-    fn news(&self, snapshot: &Snapshot) -> Vec<Pushed> {
-        let last = self.last.as_deref();
-        if last == Some(snapshot) {
-            return Vec::new();
-        }
-        snapshot.changes_since(last).into_iter().map(pushed).collect()
-    }
-
     /// Publishes a snapshot at once, if it is another one.
     fn send(&mut self, snapshot: Arc<Snapshot>) {
         if self.last.as_ref() != Some(&snapshot) {
@@ -452,41 +448,10 @@ impl Steps {
     }
 }
 
-fn pushed(change: Change) -> Pushed {
-    Pushed {
-        kind: change.kind.short().to_owned(),
-        name: change.name.to_string(),
-        to: match change.to {
-            To::All => String::new(),
-            To::Zone(zone) => format!("zone {zone}"),
-            To::Node(node) => format!("node {node}"),
-        },
-        version: change.version.map(Version::bits),
-    }
-}
-
 /// See [`Steps::changing`].
 struct Changing {
     services: Vec<(Vec<Arc<Realisation>>, u32)>,
     rollouts: Vec<(ServiceId, Ratio, Phase, u32)>,
-}
-
-/// The objectives that queries count.
-fn queried(goals: &Goals) -> Vec<Wanted> {
-    let all = goals
-        .services
-        .iter()
-        .flat_map(|goal| goal.objectives.iter().map(|objective| (goal.service.clone(), objective)));
-    all.filter_map(|(service, objective)| match &objective.indicator {
-        Indicator::Prometheus { good, total } => Some(Wanted {
-            service,
-            objective: objective.name.clone(),
-            good: good.clone(),
-            total: total.clone(),
-        }),
-        Indicator::Availability | Indicator::Latency { .. } => None,
-    })
-    .collect()
 }
 
 /// What waits, as far as one step takes it.

@@ -13,7 +13,7 @@ use super::names::{Cursor, Read, Written};
 use super::rows::{read_duration, write_duration};
 use super::sheet::{In, Out, field};
 use super::{Room, ServiceCursor};
-use crate::Pushed;
+use crate::{Pushed, Step};
 
 const LOG_WINDOW: [usize; 2] = [field::LOG_WINDOW, field::LOG_WINDOW_NANOS];
 
@@ -221,6 +221,24 @@ pub(super) fn read_pushed(
         pushed.push(Pushed { kind, name, to, version: known.then_some(version) });
     }
     Ok(pushed)
+}
+
+/// How many there are of each list, without the zeros at the end.
+pub(super) fn write_lengths(out: &mut Out, step: &Step) {
+    let observation = &step.observation;
+    let lengths = [
+        observation.traffic.len(),
+        observation.indicated.len(),
+        observation.receipts.len(),
+        observation.logs.len(),
+        observation.fitted.len(),
+        observation.words.len(),
+        step.pushed.len(),
+    ];
+    let told = lengths.iter().rposition(|length| *length > 0).map_or(0, |last| last + 1);
+    for length in &lengths[..told] {
+        bytes::put(out.blob(field::COUNTS), *length as u64);
+    }
 }
 
 /// How many there are of each: a varint each.

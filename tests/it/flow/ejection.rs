@@ -136,8 +136,8 @@ async fn what_is_only_observed_is_shown_as_what_enforcing_would_change() {
     let moved = service["moved"].as_f64().unwrap();
     assert!((moved - 0.2).abs() < 1e-6, "one of five: {service:#}");
     let unhealthy = |objects: &Value| objects.to_string().matches("UNHEALTHY").count();
-    assert_eq!(unhealthy(&service["objects"]["now"]), 0);
-    assert_eq!(unhealthy(&service["objects"]["enforced"]), 1);
+    assert_eq!(unhealthy(&service["objects"]["envoy"]["now"]), 0);
+    assert_eq!(unhealthy(&service["objects"]["envoy"]["enforced"]), 1);
     let told = run(["diff", &data, "--service", "demo/shop"]).stdout;
     assert!(told.contains("enforcing would move 20.0 % of its traffic now"), "{told}");
     let other = run(["diff", &data, "--service", "demo/cart"]);

