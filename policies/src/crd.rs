@@ -171,6 +171,10 @@ fn flatten(node: &mut Value) {
             for name in ["title", "$schema", "examples"] {
                 object.remove(name);
             }
+            // Kubernetes knows no unsigned numbers; `minimum` says it.
+            if object.get("format").and_then(Value::as_str).is_some_and(|it| it.starts_with('u')) {
+                object.remove("format");
+            }
             // Unknown fields are pruned, or refused where a client asks for strict validation.
             if object.get("additionalProperties") == Some(&Value::Bool(false)) {
                 object.remove("additionalProperties");

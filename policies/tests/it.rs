@@ -3,6 +3,7 @@
 #![allow(clippy::format_collect, reason = "in tests the plainest way to build a text wins")]
 
 mod it {
+    mod crd;
     mod examples;
     mod in_force;
     mod limits;

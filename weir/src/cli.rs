@@ -349,6 +349,8 @@ pub enum Policy {
     },
     /// Print the JSON Schema (draft 7) of policies, for editors.
     Schema,
+    /// Print the definition of policies as custom resources of Kubernetes.
+    Crd,
 }
 
 /// Envoy.

@@ -1,4 +1,4 @@
-//! `weir policy check` and `weir policy schema`.
+//! `weir policy check`, `weir policy schema` and `weir policy crd`.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -105,4 +105,24 @@ fn the_schema_is_a_draft_7_one_that_knows_the_kind() {
     let schema: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert!(schema["$schema"].as_str().unwrap().contains("draft-07"));
     assert!(ended.stdout.contains("AdaptiveTrafficPolicy"));
+}
+
+/// `WEIR_WRITE=schema cargo test -p weir-tests --test it -- cli::policy` writes it anew.
+#[test]
+fn the_committed_definition_for_kubernetes_is_up_to_date() {
+    let ended = run(["policy", "crd"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(OK), ""));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds/adaptivetrafficpolicies.yaml");
+    if std::env::var("WEIR_WRITE").is_ok_and(|asked| asked == "schema") {
+        std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+        std::fs::write(path, &ended.stdout).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == ended.stdout, "it is not what weir policy crd prints: write it anew");
+    let definition: Value = serde_saphyr::from_str(&committed).unwrap();
+    assert_eq!(definition["metadata"]["name"], "adaptivetrafficpolicies.weir.dev");
+    assert_eq!(
+        definition["spec"]["versions"][0]["subresources"],
+        serde_json::json!({"status": {}})
+    );
 }

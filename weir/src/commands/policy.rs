@@ -1,8 +1,9 @@
-//! `weir policy check` and `weir policy schema`.
+//! `weir policy check`, `weir policy schema` and `weir policy crd`.
 
 use std::io::Write;
 use std::path::Path;
 
+use anyhow::Context;
 use weir_policies::check::{Checked, Services, check_among};
 use weir_policies::problem::{Colour, Problem, render};
 
@@ -16,6 +17,12 @@ pub fn run(command: &Policy, colour: Colour) -> anyhow::Result<u8> {
     match command {
         Policy::Schema => {
             write!(anstream::stdout(), "{}", weir_policies::schema::schema())?;
+            Ok(OK)
+        }
+        Policy::Crd => {
+            let yaml = serde_saphyr::to_string(&weir_policies::crd::definition())
+                .context("writing the definition")?;
+            write!(anstream::stdout(), "{yaml}")?;
             Ok(OK)
         }
         Policy::Check { paths, config, output } => {
