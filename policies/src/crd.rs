@@ -71,9 +71,9 @@ const RULES: [Rule; 6] = [
 pub fn definition() -> Value {
     let mut spec = structural::<Spec>();
     for Rule { path, rule, message } in &RULES {
-        let at = path.iter().fold(Some(&mut spec), |at, name| match *name {
-            "[]" => at?.get_mut("items"),
-            name => at?.get_mut("properties")?.get_mut(name),
+        let at = path.iter().try_fold(&mut spec, |at, name| match *name {
+            "[]" => at.get_mut("items"),
+            name => at.get_mut("properties")?.get_mut(name),
         });
         let node = at.and_then(Value::as_object_mut).expect("rules name fields of the spec");
         let rules = node.entry("x-kubernetes-validations").or_insert_with(|| json!([]));

@@ -110,6 +110,25 @@ fn an_expectation_that_does_not_hold_is_found_and_named() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_read_leaves_the_other_tests_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a-damaged", "b-whole"] {
+        let copy = folder.path().join(name);
+        std::fs::create_dir(&copy).unwrap();
+        keep(&Path::new(KEPT).join("failing-endpoint"), &copy);
+        write(&copy, "test.yaml", "expect:\n  - { ejectedMost: 1 }\n");
+    }
+    let damaged = segments(&folder.path().join("a-damaged")).remove(0);
+    std::fs::write(damaged, "this is no journal").unwrap();
+    let ended = run(["test", text(folder.path())]);
+    assert_eq!(ended.code, Some(65), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ERROR   ") && ended.stdout.contains("not a journal"));
+    assert!(ended.stdout.contains("2 tests: 2 expectations held, 1 failed"), "{}", ended.stdout);
+    let junit = run(["test", text(folder.path()), "-o", "junit"]).stdout;
+    assert!(junit.contains("errors=\"1\"") && junit.contains("failures=\"0\""), "{junit}");
+}
+
+#[test]
 fn a_journal_decided_anew_is_another_one_that_replays() {
     let folder = tempfile::tempdir().unwrap();
     let (new, kept) = (folder.path().join("new"), Path::new(KEPT).join("killed"));

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::json;
+use weir_collectors::status::one_line;
 use weir_policies::problem::{Colour, render};
 
-use super::replay::{counted, unreadable};
+use super::replay::counted;
 use super::{BAD_INPUT, FINDINGS, OK};
 use crate::cli::{Results, Test as Asked};
 use crate::cores;
@@ -18,6 +19,8 @@ struct Done {
     name: String,
     description: String,
     outcomes: Vec<Outcome>,
+    /// Why its journal cannot be decided again.
+    error: Option<String>,
     took: Duration,
 }
 
@@ -38,12 +41,12 @@ pub fn run(asked: &Asked, colour: Colour) -> anyhow::Result<u8> {
     });
     let mut all = Vec::new();
     for (test, (outcomes, took)) in tests.iter().zip(done) {
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(error) => return unreadable(&error),
+        let (outcomes, error) = match outcomes {
+            Ok(outcomes) => (outcomes, None),
+            Err(error) => (Vec::new(), Some(one_line(&error))),
         };
         let name = test.path.parent().unwrap_or(&test.path).display().to_string();
-        all.push(Done { name, description: test.description.clone(), outcomes, took });
+        all.push(Done { name, description: test.description.clone(), outcomes, error, took });
     }
     match asked.output {
         Results::Table => print(&all)?,
@@ -51,7 +54,13 @@ pub fn run(asked: &Asked, colour: Colour) -> anyhow::Result<u8> {
         Results::Junit => print_junit(&all)?,
     }
     let holds = |done: &Done| done.outcomes.iter().all(|outcome| outcome.came.is_ok());
-    Ok(if all.iter().all(holds) { OK } else { FINDINGS })
+    Ok(if all.iter().any(|done| done.error.is_some()) {
+        BAD_INPUT
+    } else if all.iter().all(holds) {
+        OK
+    } else {
+        FINDINGS
+    })
 }
 
 fn print(all: &[Done]) -> anyhow::Result<()> {
@@ -60,6 +69,10 @@ fn print(all: &[Done]) -> anyhow::Result<()> {
     for done in all {
         let about = if done.description.is_empty() { "" } else { ": " };
         writeln!(out, "{}{about}{}", done.name, done.description)?;
+        if let Some(error) = &done.error {
+            failed += 1;
+            writeln!(out, "  ERROR   {error}")?;
+        }
         for Outcome { what, came } in &done.outcomes {
             match came {
                 Ok(how) => {
@@ -88,6 +101,7 @@ fn print_json(all: &[Done]) -> anyhow::Result<()> {
             "test": done.name,
             "description": done.description,
             "seconds": done.took.as_secs_f64(),
+            "error": done.error,
             "expectations": outcomes.collect::<Vec<_>>(),
         })
     });
@@ -101,6 +115,11 @@ fn print_junit(all: &[Done]) -> anyhow::Result<()> {
     for done in all {
         let mut suite = TestSuite::new(done.name.as_str());
         suite.set_time(done.took);
+        if let Some(error) = &done.error {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(error.as_str());
+            suite.add_test_case(TestCase::new("the journal can be decided again", status));
+        }
         for Outcome { what, came } in &done.outcomes {
             let status = match came {
                 Ok(_) => TestCaseStatus::success(),
