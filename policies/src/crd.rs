@@ -179,6 +179,20 @@ fn flatten(node: &mut Value) {
             if object.get("additionalProperties") == Some(&Value::Bool(false)) {
                 object.remove("additionalProperties");
             }
+            // Names cannot have a pattern; the values are the same for all.
+            if let Some(Value::Object(named)) = object.remove("patternProperties")
+                && let Some((_, value)) = named.into_iter().next()
+            {
+                object.insert("additionalProperties".to_owned(), value);
+            }
+            // A flag beside the bound, as OpenAPI 3.0 has it.
+            for bound in ["maximum", "minimum"] {
+                let exclusive = format!("exclusive{}{}", bound[..1].to_uppercase(), &bound[1..]);
+                if let Some(limit) = object.remove(&exclusive) {
+                    object.insert(bound.to_owned(), limit);
+                    object.insert(exclusive, Value::Bool(true));
+                }
+            }
             unwrap_only(object);
             choices(object);
             if let Some(only) = object.remove("const") {
