@@ -107,10 +107,10 @@ async fn a_service_of_many_endpoints_stays_readable() {
 #[tokio::test]
 async fn refusals_and_wrong_policies_are_shown_at_their_lines() {
     let story = Story::whole();
-    let mut policies = story::policies();
-    policies.push(story::wrong_policy());
+    let mut policies = story::surroundings::policies();
+    policies.push(story::surroundings::wrong_policy());
     story.board.set_policies(policies);
-    story.board.set_proxies(vec![story::refusing_proxy()]);
+    story.board.set_proxies(vec![story::surroundings::refusing_proxy()]);
     let policies = page(&story, "/policies").await;
     assert!(policies.contains("policies/ledger.yaml:14:5"));
     assert!(policies.contains("did you mean `maxEjectionPercent`?"));

@@ -203,7 +203,15 @@ fn other(recording: &Recording, policy: &Path, told: (Output, Colour)) -> anyhow
 /// A journal that cannot be read, or not be decided again.
 pub(super) fn unreadable(error: &ReplayError) -> anyhow::Result<u8> {
     writeln!(anstream::stderr(), "error: {error}")?;
-    let help = match error {
+    if let Some(help) = help(error) {
+        writeln!(anstream::stderr(), "  = help: {help}")?;
+    }
+    Ok(BAD_INPUT)
+}
+
+/// How to mend it, where something can be done.
+pub(super) fn help(error: &ReplayError) -> Option<&'static str> {
+    match error {
         ReplayError::Read(ReadError::Damaged { cause: Damage::Newer { .. }, .. }) => None,
         ReplayError::Read(ReadError::Damaged { cause: Damage::Foreign, .. }) => {
             Some("name a .weir file that weir wrote, or a folder of them")
@@ -212,11 +220,7 @@ pub(super) fn unreadable(error: &ReplayError) -> anyhow::Result<u8> {
             Some("`weir journal verify` says what is whole")
         }
         ReplayError::Read(_) | ReplayError::Headless(_) | ReplayError::State { .. } => None,
-    };
-    if let Some(help) = help {
-        writeln!(anstream::stderr(), "  = help: {help}")?;
     }
-    Ok(BAD_INPUT)
 }
 
 pub(super) fn counted(count: usize, word: &str) -> String {

@@ -8,7 +8,7 @@ use serde_json::json;
 use weir_collectors::status::one_line;
 use weir_policies::problem::{Colour, render};
 
-use super::replay::counted;
+use super::replay::{counted, help};
 use super::{BAD_INPUT, FINDINGS, OK};
 use crate::cli::{Results, Test as Asked};
 use crate::cores;
@@ -43,7 +43,10 @@ pub fn run(asked: &Asked, colour: Colour) -> anyhow::Result<u8> {
     for (test, (outcomes, took)) in tests.iter().zip(done) {
         let (outcomes, error) = match outcomes {
             Ok(outcomes) => (outcomes, None),
-            Err(error) => (Vec::new(), Some(one_line(&error))),
+            Err(error) => {
+                let help = help(&error).map_or_else(String::new, |help| format!("; {help}"));
+                (Vec::new(), Some(one_line(&error) + &help))
+            }
         };
         let name = test.path.parent().unwrap_or(&test.path).display().to_string();
         all.push(Done { name, description: test.description.clone(), outcomes, error, took });
