@@ -6,14 +6,16 @@
 //! and everything around them is copied as it stands. What is not understood is not touched.
 
 mod assignment;
+pub mod envelope;
 mod fields;
+pub mod request;
 mod route;
 
 pub use assignment::{Floor, Opinion, Stand};
+pub use fields::Malformed;
 pub use route::Split;
 
 use bytes::Bytes;
-use fields::Malformed;
 
 /// What became of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
