@@ -67,10 +67,10 @@ impl Scope {
             let wished = plan.endpoints.get(index).map(|wish| wish.weight);
             let wished = wished.filter(|weight| plan.steering && weight.is_finite());
             let granted = Some(granted.weight);
-            let mut weights = [granted, wished].into_iter().flatten().filter(|_| weighs);
-            let (least, most) = weights.try_fold((1.0_f64, 1.0_f64), |(least, most), weight| {
-                Some((least.min(weight), most.max(weight)))
-            })?;
+            let weights = [granted, wished].into_iter().flatten().filter(|_| weighs);
+            let (least, most) = weights.fold((1.0_f64, 1.0_f64), |(least, most), weight| {
+                (least.min(weight), most.max(weight))
+            });
             let unlike = out || 1.0 - least > EQUAL || most - 1.0 > EQUAL;
             unlike.then(|| Reach { address: endpoint.address.clone(), out, least, most })
         });

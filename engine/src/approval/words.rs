@@ -4,9 +4,8 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
-use super::{Approval, NotAnOffer, OfferId, Reach, Scope};
-use crate::decision::Span;
-use crate::units::{Moment, Ratio};
+use super::{NotAnOffer, OfferId, Reach, Scope};
+use crate::units::Ratio;
 
 /// A sentence names so many endpoints; the rest are counted.
 const NAMED_MAX: usize = 5;
@@ -67,13 +66,5 @@ impl fmt::Display for Reach {
                 write!(f, "{address} between {least:.2} x and {most:.2} x an equal share")
             }
         }
-    }
-}
-
-impl Approval {
-    /// What is approved, by whom and for how much longer, in a clause.
-    pub fn sentence(&self, at: Moment) -> String {
-        let left = Span(self.until.since(at));
-        alloc::format!("{} approved, for {left} more: {}", self.by, self.scope)
     }
 }
