@@ -31,7 +31,7 @@ pub(crate) fn of_rollout(rollout: &RolloutDecision) -> Option<OfferView> {
         id: id(&rollout.service, offer.number),
         service: plain(&rollout.service.to_string()),
         since: Time(offer.since),
-        text: plain(&format!("send {} to {}", offer.weight, rollout.canary)),
+        text: plain(&rollout.offered()?),
     })
 }
 

@@ -1,5 +1,6 @@
 //! A rollout in a sentence.
 
+use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
@@ -21,6 +22,13 @@ impl fmt::Display for RolloutDecision {
             write!(f, "; {}", self.verdict)?;
         }
         Ok(())
+    }
+}
+
+impl RolloutDecision {
+    /// The step that waits for a person, in words.
+    pub fn offered(&self) -> Option<String> {
+        self.offer.map(|offer| alloc::format!("send {} to {}", offer.weight, self.canary))
     }
 }
 

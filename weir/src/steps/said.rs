@@ -84,8 +84,8 @@ fn meant(word: &Word, state: &State<Memory>) -> Result<Meant, Refusal> {
         (None, None) => Err(Refusal::Unknown { current: waits.map(|number| id(word, number)) }),
         _ if withdraws => Err(Refusal::NotApproved),
         (Some(offer), _) => shares(&offer.scope),
-        (None, Some((last, step))) => {
-            Ok(Meant { text: format!("send {} to {}", step.weight, last.canary), lasting: true })
+        (None, Some((last, _))) => {
+            Ok(Meant { text: last.offered().unwrap_or_default(), lasting: true })
         }
     }
 }
