@@ -49,7 +49,7 @@ pub struct Finding {
 impl Source<'_> {
     /// The problem that a finding is in this file.
     pub fn problem(&self, finding: Finding) -> Problem {
-        let start = self.boundary(finding.span.start);
+        let start = self.shown(self.boundary(finding.span.start));
         let before = self.text.get(..start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let rest = self.text.get(line_start..).unwrap_or_default();
@@ -68,6 +68,13 @@ impl Source<'_> {
             mend: harmless(&finding.mend),
             snippet: Excerpt::of(line, column, column + marked),
         }
+    }
+
+    /// Where to point for a place: after the last line break there is no line to show, so that the
+    /// end of the last line stands for the end of the text.
+    fn shown(&self, at: usize) -> usize {
+        let ends = at == self.text.len();
+        if ends { self.text.strip_suffix('\n').map_or(at, str::len) } else { at }
     }
 
     /// The nearest place at or before a byte where a character starts.

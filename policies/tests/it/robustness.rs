@@ -161,6 +161,14 @@ fn soup_piece() -> impl Strategy<Value = String> {
     ]
 }
 
+#[test]
+fn what_is_wrong_at_the_end_of_a_text_is_shown_on_its_last_line() {
+    for text in ["? #---\n", "? a\n? #\n\n", "a:\n", "-\n", "? |\n", "a: {\n\n", "\r\n", "\n"] {
+        let document = Document { path: "a.yaml".into(), bytes: text.into() };
+        holds(&[document]).expect(text);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
