@@ -5,15 +5,24 @@
 //! does not know. So nothing is decoded and encoded again: [`fields`] finds the few bytes to replace,
 //! and everything around them is copied as it stands. What is not understood is not touched.
 
+// Resources.
 mod assignment;
-pub mod envelope;
+mod clusters;
 mod fields;
-pub mod request;
 mod route;
+// Messages around them.
+pub mod envelope;
+pub mod request;
+// A stream.
+mod opinions;
+mod store;
+pub mod session;
 
-pub use assignment::{Floor, Opinion, Stand};
+pub use assignment::{Floor, Key, Opinion, Stand};
 pub use fields::Malformed;
+pub use opinions::{DECAY, HELD, Opinions};
 pub use route::Split;
+pub use store::Store;
 
 use bytes::Bytes;
 

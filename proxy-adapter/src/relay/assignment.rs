@@ -45,12 +45,22 @@ pub struct Stand {
     pub out: bool,
 }
 
+impl Stand {
+    /// Whether it is as if nothing were thought.
+    pub fn is_neutral(&self) -> bool {
+        !self.out && (!self.multiplier.is_finite() || (self.multiplier - 1.0).abs() <= 1e-9)
+    }
+}
+
 /// What Weir thinks of the endpoints of a cluster, by address and port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Opinion {
     /// Those that stand unlike others.
-    pub stands: BTreeMap<(Arc<str>, u16), Stand>,
+    pub stands: BTreeMap<Key, Stand>,
 }
+
+/// An endpoint's address and port.
+pub type Key = (Arc<str>, u16);
 
 /// How many must stay healthy, whatever is thought: a proxy with a panic threshold of zero, as Istio
 /// sets it, has nobody to send requests to where all are out.
@@ -86,6 +96,13 @@ impl Seen {
 }
 
 impl Opinion {
+    /// The same of all but some endpoints.
+    #[must_use]
+    pub fn without(&self, some: impl Fn(&Key) -> bool) -> Self {
+        let stands = self.stands.iter().filter(|(key, _)| !some(key));
+        Self { stands: stands.map(|(key, stand)| (key.clone(), *stand)).collect() }
+    }
+
     /// The assignment with this opinion in it.
     pub fn apply(&self, assignment: &Bytes, floor: Floor) -> Patched {
         match self.patched(assignment, floor) {
@@ -159,6 +176,25 @@ impl Opinion {
             known.and_then(|(host, port)| self.stands.get(&(Arc::from(host), port)).copied());
         Ok(Seen { priority, weight, health, stand })
     }
+}
+
+/// All endpoints of an assignment that have an address and a port.
+pub(super) fn endpoints(assignment: &[u8]) -> Result<Vec<Key>, Malformed> {
+    let mut found = Vec::new();
+    for locality in Fields::of(assignment) {
+        let locality = locality?;
+        if locality.number != LOCALITIES {
+            continue;
+        }
+        for field in Fields::of(locality.bytes()?) {
+            let field = field?;
+            if field.number == ENDPOINTS {
+                let known = address(field.bytes()?)?;
+                found.extend(known.map(|(host, port)| (Arc::from(host), port)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// An endpoint's address and port; none of a pipe or an internal listener, which no opinion is about.

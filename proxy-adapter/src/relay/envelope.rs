@@ -20,6 +20,7 @@ const RESOURCE_VERSION: u32 = 1;
 const RESOURCE_BODY: u32 = 2;
 const RESOURCE_NAME: u32 = 3;
 // Of google.protobuf.Any.
+const TYPE_OF_ANY: u32 = 1;
 const BODY: u32 = 2;
 // Of a ClusterLoadAssignment and a RouteConfiguration alike.
 const OWN_NAME: u32 = 1;
@@ -51,8 +52,17 @@ pub struct Named {
     pub name: String,
     /// Its version; empty where the stream has only one for all, or the server gives none.
     pub version: String,
-    /// Its bytes, without any envelope.
+    /// Its bytes, without any envelope. They keep the whole response alive.
     pub body: Bytes,
+}
+
+/// What the resources of a response are.
+///
+/// # Errors
+///
+/// If it is no response.
+pub fn type_url(response: &[u8]) -> Result<String, Malformed> {
+    text(response, TYPE)
 }
 
 fn text(message: &[u8], number: u32) -> Result<String, Malformed> {
@@ -60,7 +70,7 @@ fn text(message: &[u8], number: u32) -> Result<String, Malformed> {
 }
 
 fn body(any: &[u8]) -> Result<&[u8], Malformed> {
-    last(any, BODY)?.map_or(Ok(&[][..]), |body| body.bytes())
+    last(any, BODY)?.map_or(Ok(&any[..0]), |body| body.bytes())
 }
 
 impl Response {
@@ -69,25 +79,25 @@ impl Response {
     /// # Errors
     ///
     /// If it is no message of its kind: then its bytes go through as they are.
-    pub fn read(bytes: &[u8], dialect: Dialect) -> Result<Self, Malformed> {
+    pub fn read(bytes: &Bytes, dialect: Dialect) -> Result<Self, Malformed> {
         let mut resources = Vec::new();
         let mut removed = Vec::new();
         for field in Fields::of(bytes) {
             let field = field?;
             match (field.number, dialect) {
                 (RESOURCES, Dialect::StateOfTheWorld) => {
-                    let body = Bytes::copy_from_slice(body(field.bytes()?)?);
+                    let body = bytes.slice_ref(body(field.bytes()?)?);
                     let name = text(&body, OWN_NAME)?;
                     resources.push(Named { name, version: String::new(), body });
                 }
                 (RESOURCES, Dialect::Incremental) => {
                     let resource = field.bytes()?;
                     let any = last(resource, RESOURCE_BODY)?;
-                    let body = any.map_or(Ok(&[][..]), |any| body(any.bytes()?))?;
+                    let body = any.map_or(Ok(&bytes[..0]), |any| body(any.bytes()?))?;
                     resources.push(Named {
                         name: text(resource, RESOURCE_NAME)?,
                         version: text(resource, RESOURCE_VERSION)?,
-                        body: Bytes::copy_from_slice(body),
+                        body: bytes.slice_ref(body),
                     });
                 }
                 (REMOVED, Dialect::Incremental) => removed.push(field.text()?.to_owned()),
@@ -157,6 +167,55 @@ fn resource(resource: &[u8], new: &Bytes) -> Result<Vec<u8>, Malformed> {
     })?;
     put_bytes(&mut out, RESOURCE_VERSION, version.as_bytes());
     Ok(out)
+}
+
+/// A resource in a response of the relay's own.
+pub(super) struct Own<'a> {
+    pub(super) name: &'a str,
+    /// The server's version of it; empty where it gives none.
+    pub(super) version: &'a str,
+    /// The server's bytes, or what became of them.
+    pub(super) body: &'a Bytes,
+    /// Whether it is not what the server sent.
+    pub(super) changed: bool,
+}
+
+/// A response of the relay's own. `version`: the server's last for the whole type.
+pub(super) fn own(
+    (dialect, type_url): (Dialect, &str),
+    (nonce, version): (&str, &str),
+    resources: &[Own<'_>],
+) -> Bytes {
+    let changed = resources.iter().filter(|one| one.changed).map(|one| one.body);
+    let mark = if changed.clone().next().is_some() { mark(changed) } else { String::new() };
+    let mut out = Vec::new();
+    put_bytes(&mut out, VERSION, format!("{version}{mark}").as_bytes());
+    for one in resources {
+        let mut any = Vec::new();
+        put_bytes(&mut any, TYPE_OF_ANY, type_url.as_bytes());
+        put_bytes(&mut any, BODY, one.body);
+        match dialect {
+            Dialect::StateOfTheWorld => put_bytes(&mut out, RESOURCES, &any),
+            Dialect::Incremental => put_bytes(&mut out, RESOURCES, &one.enveloped(&any)),
+        }
+    }
+    put_bytes(&mut out, TYPE, type_url.as_bytes());
+    put_bytes(&mut out, NONCE, nonce.as_bytes());
+    out.into()
+}
+
+impl Own<'_> {
+    fn enveloped(&self, any: &[u8]) -> Vec<u8> {
+        let own = if self.changed { mark([self.body].into_iter()) } else { String::new() };
+        let version = format!("{}{own}", self.version);
+        let mut out = Vec::new();
+        if !version.is_empty() {
+            put_bytes(&mut out, RESOURCE_VERSION, version.as_bytes());
+        }
+        put_bytes(&mut out, RESOURCE_BODY, any);
+        put_bytes(&mut out, RESOURCE_NAME, self.name.as_bytes());
+        out
+    }
 }
 
 /// The same for the same bytes, across restarts too.

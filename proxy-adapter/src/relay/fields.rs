@@ -33,8 +33,8 @@ pub(super) enum Value<'a> {
     Varint(u64),
     /// A message, a text or bytes.
     Bytes(&'a [u8]),
-    /// Four or eight bytes, which nothing here reads.
-    Fixed,
+    /// Four or eight bytes, the least significant first.
+    Fixed(&'a [u8]),
 }
 
 /// One field.
@@ -53,7 +53,7 @@ impl<'a> Field<'a> {
     pub(super) fn bytes(&self) -> Result<&'a [u8], Malformed> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes),
-            Value::Varint(_) | Value::Fixed => Err(Malformed::Other(self.number)),
+            Value::Varint(_) | Value::Fixed(_) => Err(Malformed::Other(self.number)),
         }
     }
 
@@ -61,8 +61,15 @@ impl<'a> Field<'a> {
     pub(super) fn varint(&self) -> Result<u64, Malformed> {
         match self.value {
             Value::Varint(number) => Ok(number),
-            Value::Bytes(_) | Value::Fixed => Err(Malformed::Other(self.number)),
+            Value::Bytes(_) | Value::Fixed(_) => Err(Malformed::Other(self.number)),
         }
+    }
+
+    /// The number with a fraction in it.
+    pub(super) fn double(&self) -> Result<f64, Malformed> {
+        let other = Malformed::Other(self.number);
+        let Value::Fixed(bytes) = self.value else { return Err(other) };
+        bytes.try_into().map(f64::from_le_bytes).map_err(|_| other)
     }
 
     /// The text in it.
@@ -117,12 +124,12 @@ impl<'a> Fields<'a> {
         }
         let value = match tag & 7 {
             0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(self.take(8)?),
             2 => {
                 let length = self.varint()?;
                 Value::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(self.take(4)?),
             _ => return Err(Malformed::Kind),
         };
         Ok(Field { number, value, at: start..self.at })

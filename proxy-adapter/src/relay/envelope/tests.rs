@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         for dialect in [Dialect::StateOfTheWorld, Dialect::Incremental] {
-            drop(Response::read(&bytes, dialect));
+            drop(Response::read(&Bytes::from(bytes.clone()), dialect));
             drop(with_bodies(&bytes, dialect, &[Some(Bytes::new()), None]));
         }
     }
