@@ -25,7 +25,7 @@ use weir_engine::warning;
 use crate::board::Step;
 use crate::view::decision::{DecisionDetail, Kind};
 use crate::view::health::HealthView;
-use crate::view::mesh::{PolicyState, PolicyView, ProxyView, SourceView};
+use crate::view::mesh::{PolicyState, PolicyView, ProxyView, RelayView, SourceView};
 
 /// What every name begins with.
 pub const PREFIX: &str = "weir";
@@ -59,6 +59,10 @@ pub const RECEIPTS: &str = "receipts";
 pub const SOURCES: &str = "sources";
 /// Proxies by how they stand against what they were sent.
 pub const PROXIES: &str = "proxies";
+/// Streams of proxies that another control plane configures.
+pub const RELAY_STREAMS: &str = "relay_streams";
+/// Of their resources, those that an opinion was about, by what became of it.
+pub const RELAYED: &str = "relay_resources";
 /// Policies by whether they are in force.
 pub const POLICIES: &str = "policies";
 /// Whether Weir is ready.
@@ -91,6 +95,8 @@ pub struct Metrics {
     receipts: Family<OutcomeLabel, Counter>,
     sources: Family<SourceLabel, Gauge>,
     proxies: Family<ProxyLabel, Gauge>,
+    relay_streams: Gauge,
+    relayed: Family<RelayedLabel, Counter>,
     policies: Family<PolicyLabel, Gauge>,
     ready: Gauge,
     streams: Gauge,
@@ -159,6 +165,7 @@ labels!(PhaseLabel { phase: PhaseValue { Stepping, Watching, Done, GivenUp, Paus
 labels!(OutcomeLabel { outcome: OutcomeValue { Taken, Refused, Silent } });
 labels!(SourceLabel { state: SourceValue { Working, Waiting, Failing } });
 labels!(ProxyLabel { state: ProxyValue { Connected, Refusing, Gone } });
+labels!(RelayedLabel { outcome: RelayedValue { Taken, Refused, Withheld, Blind, Repaired } });
 labels!(PolicyLabel { state: PolicyValue { InForce, LastGood, Refused, Conflicted } });
 labels!(RequestLabel { answer: AnswerValue { Ok, NotModified, ClientError, ServerError } });
 
@@ -192,6 +199,8 @@ impl Metrics {
             receipts: Family::default(),
             sources: Family::default(),
             proxies: Family::default(),
+            relay_streams: Gauge::default(),
+            relayed: Family::default(),
             policies: Family::default(),
             ready: Gauge::default(),
             streams: Gauge::default(),
@@ -243,6 +252,11 @@ impl Metrics {
         registry.register(RECEIPTS, "Proxies' answers to pushes", self.receipts.clone());
         registry.register(SOURCES, "Telemetry sources by state", self.sources.clone());
         registry.register(PROXIES, "Proxies by state", self.proxies.clone());
+        let help = "Streams of proxies that another control plane configures";
+        registry.register(RELAY_STREAMS, help, self.relay_streams.clone());
+        let help =
+            "Resources of another control plane that an opinion was about, by what became of it";
+        registry.register(RELAYED, help, self.relayed.clone());
         registry.register(POLICIES, "Policies by state", self.policies.clone());
         registry.register(READY, "Whether Weir is ready: 1 or 0", self.ready.clone());
         registry.register(STREAMS, "Open event streams", self.streams.clone());
@@ -261,6 +275,7 @@ impl Metrics {
         for &answer in AnswerValue::ALL {
             self.requests.get_or_create(&RequestLabel { answer }).inc_by(0);
         }
+        self.relay(&RelayView::default());
         self.count_states(None);
         self.count_rollouts(None);
         self.sources(&[]);
@@ -286,6 +301,22 @@ impl Metrics {
                 Outcome::Silent => OutcomeValue::Silent,
             };
             self.receipts.get_or_create(&OutcomeLabel { outcome }).inc();
+        }
+    }
+
+    /// How the relay stands: counts since it began.
+    pub fn relay(&self, view: &RelayView) {
+        self.relay_streams.set(view.streams.try_into().unwrap_or(i64::MAX));
+        for &outcome in RelayedValue::ALL {
+            let total = match outcome {
+                RelayedValue::Taken => view.taken,
+                RelayedValue::Refused => view.refused,
+                RelayedValue::Withheld => view.withheld,
+                RelayedValue::Blind => view.blind,
+                RelayedValue::Repaired => view.repaired,
+            };
+            let counter = self.relayed.get_or_create(&RelayedLabel { outcome });
+            counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
 

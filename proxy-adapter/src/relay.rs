@@ -14,9 +14,12 @@ mod route;
 pub mod envelope;
 pub mod request;
 // A stream.
+mod decided;
 mod opinions;
 mod store;
 pub mod session;
+// Streams on sockets.
+pub mod server;
 
 pub use assignment::{Floor, Key, Opinion, Stand};
 pub use fields::Malformed;

@@ -7,6 +7,7 @@ mod endpoints;
 mod policy;
 mod profiles;
 mod refusal;
+mod relayed;
 mod restart;
 mod rollout;
 mod silence;

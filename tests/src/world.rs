@@ -63,6 +63,8 @@ pub enum Cluster {
     Weirs,
     /// It stands in the user's own configuration, with round robin; Weir only sends endpoints.
     RoundRobin,
+    /// The same, and another control plane sends the endpoints; Weir stands before it as a relay.
+    Relayed,
 }
 
 /// All of it. Everything ends when it is dropped.
@@ -76,6 +78,8 @@ pub struct World {
     pub weir: Weir,
     /// Where requests go.
     pub listener: SocketAddr,
+    /// The other control plane, where there is one: a second Weir that knows of no policy.
+    pub upstream: Option<Weir>,
     /// The wire by which telemetry comes: load reports and access log, or scrapes.
     pub telemetry: Relay,
     folder: TempDir,
@@ -94,11 +98,21 @@ impl World {
         let mut telemetry = Relay::closed();
         let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
         let addresses: Vec<SocketAddr> = backends.iter().map(Backend::address).collect();
-        write(folder.path(), "weir.yaml", &config(plan, telemetry.address()));
         list(folder.path(), &addresses);
+        let (upstream, configures, relay) = if plan.cluster == Cluster::Relayed {
+            let upstream = upstream(folder.path()).await;
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
+            let to = upstream.xds;
+            let relay =
+                format!("relay: {{listen: '{listen}', upstream: {{address: 'http://{to}'}}}}");
+            (Some(upstream), listen, relay)
+        } else {
+            (None, xds, String::new())
+        };
+        write(folder.path(), "weir.yaml", &(config(plan, telemetry.address()) + &relay));
         write(folder.path(), "policies/shop.yaml", policy);
         let weir = Weir::start(folder.path(), xds).await;
-        let bootstrap = bootstrap(plan, folder.path(), xds, telemetry.address());
+        let bootstrap = bootstrap(plan, folder.path(), configures, telemetry.address());
         let options = Options { directory: folder.path(), concurrency: 1 };
         if plan.telemetry == Telemetry::Push {
             telemetry.open(xds);
@@ -110,7 +124,7 @@ impl World {
         envoy.serving(WITHIN).await.unwrap();
         let listeners = envoy.admin.listeners().await.unwrap();
         let listener = *listeners.values().next().unwrap();
-        Some(Self { backends, envoy, weir, listener, telemetry, folder })
+        Some(Self { backends, envoy, weir, listener, upstream, telemetry, folder })
     }
 
     /// The folder that Weir runs in.
@@ -259,10 +273,21 @@ spec:
     )
 }
 
+/// Another control plane for the same endpoints.
+async fn upstream(folder: &Path) -> Weir {
+    let plan = Plan { cluster: Cluster::RoundRobin, ..Plan::USUAL };
+    let unheard = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let text = config(plan, unheard).replace("endpoints.yaml", "../endpoints.yaml");
+    let folder = folder.join("upstream");
+    write(&folder, "weir.yaml", &text.replace("policies: policies\n", ""));
+    let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
+    Weir::start(&folder, xds).await
+}
+
 fn config(plan: Plan, scraped: SocketAddr) -> String {
     let cluster = match plan.cluster {
         Cluster::Weirs => "write_clusters: true",
-        Cluster::RoundRobin => "balancer: {policy: ROUND_ROBIN}",
+        Cluster::RoundRobin | Cluster::Relayed => "balancer: {policy: ROUND_ROBIN}",
     };
     let source = match plan.telemetry {
         Telemetry::Push => "push: {}".to_owned(),
@@ -298,7 +323,7 @@ fn bootstrap(plan: Plan, folder: &Path, xds: SocketAddr, pushed: SocketAddr) -> 
             let node = ["--node", "proxy-1", "--node-cluster", "shop-clients", "--listen", &listen];
             arguments.extend(node.map(Into::into));
         }
-        Cluster::RoundRobin => {
+        Cluster::RoundRobin | Cluster::Relayed => {
             write(folder, "own.yaml", &own_bootstrap());
             let merge = folder.join("own.yaml").display().to_string();
             arguments.extend(["--clusters-min", "0", "--merge", &merge].map(Into::into));

@@ -19,6 +19,7 @@ use weir_policies::problem::{Code, Problem};
 
 mod check;
 pub mod file;
+pub mod relay;
 mod secrets;
 
 pub(crate) use check::{Check, TICK_MIN, parse_duration};
@@ -46,6 +47,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Where telemetry comes from.
     pub sources: Vec<SourceConfig>,
+    /// In front of another control plane, if it is.
+    pub relay: Option<relay::RelayConfig>,
     /// Where each setting came from.
     pub origins: BTreeMap<&'static str, Origin>,
 }

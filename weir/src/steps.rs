@@ -25,6 +25,7 @@ use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Checked, Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
+use weir_proxy_adapter::relay::server as relay;
 use weir_proxy_adapter::resource::Snapshot;
 use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
@@ -40,6 +41,7 @@ use crate::topology;
 
 mod objectives;
 mod pushes;
+mod relayed;
 mod said;
 mod told;
 
@@ -93,6 +95,8 @@ pub struct Outputs {
     pub clusters: watch::Sender<Arc<Vec<String>>>,
     /// Objectives that queries of the user's own count; none where no Prometheus is asked.
     pub objectives: Option<watch::Sender<Arc<Vec<Wanted>>>>,
+    /// Proxies of another control plane.
+    pub relay: Option<relay::Handle>,
 }
 
 /// What is fixed for a process's life.
@@ -182,6 +186,7 @@ impl Steps {
         self.restored = decision.services.iter().map(|service| service.service.clone()).collect();
         let snapshot = self.translated(&decision);
         self.send(snapshot);
+        self.relay(&decision);
         self.open_once_known();
     }
 
@@ -224,6 +229,7 @@ impl Steps {
             self.save(at, true);
         }
         self.send(snapshot);
+        self.relay(&decision);
         self.open_once_known();
         self.outputs.board.record(&Shown {
             decision: &decision,
@@ -263,7 +269,8 @@ impl Steps {
         let mut reports = taken(&mut self.inputs.reports);
         let drained = self.inputs.log.drain(at);
         reports.extend(drained.reports);
-        let receipts = taken(&mut self.outputs.publisher.receipts);
+        let mut receipts = taken(&mut self.outputs.publisher.receipts);
+        receipts.extend(self.relayed());
         let indicated = taken(&mut self.inputs.indicated);
         let topology = self.declared(&reports, at);
         let goals = self.wanted();

@@ -20,6 +20,7 @@ use weir_dashboard::web::{self, Hosts, Web};
 use weir_engine::state::State;
 use weir_models::reference::Memory;
 use weir_proxy_adapter::native::{ClusterSettings, Native};
+use weir_proxy_adapter::relay::server::Relay;
 use weir_proxy_adapter::server::{self, Connections, Server};
 
 use crate::clock::Clock;
@@ -56,6 +57,8 @@ pub struct Running {
     pub api: SocketAddr,
     /// Where the metrics are.
     pub metrics: SocketAddr,
+    /// Where proxies of another control plane connect.
+    pub relay: Option<SocketAddr>,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     steps: CancellationToken,
     rest: CancellationToken,
@@ -115,12 +118,19 @@ pub struct Listeners {
     pub api: TcpListener,
     /// Metrics.
     pub metrics: TcpListener,
+    /// Proxies of another control plane.
+    pub relay: Option<TcpListener>,
 }
 
 impl Listeners {
     /// Binds what is configured.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let relay = match &config.relay {
+            Some(relay) => Some(bind(relay.listen, "relay.listen", "it in weir.yaml").await?),
+            None => None,
+        };
         Ok(Self {
+            relay,
             xds: bind(config.xds, "listen.xds", "--listen-xds").await?,
             api: bind(config.api, "listen.api", "--listen-api").await?,
             metrics: bind(config.metrics, "listen.metrics", "--listen-metrics").await?,
@@ -191,9 +201,10 @@ impl Assembly {
         mut self,
         state: State<Memory>,
         (journal, last_good): (Journal, LastGood),
-        Listeners { xds, api, metrics }: Listeners,
+        Listeners { xds, api, metrics, relay }: Listeners,
     ) -> anyhow::Result<Running> {
         let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
+        let relayed = relay.as_ref().map(TcpListener::local_addr).transpose()?;
         let (goals, policies) =
             Goals::open(self.config.policies.clone(), known(&self.config.services));
         let stop = self.rest.clone();
@@ -215,6 +226,10 @@ impl Assembly {
         self.spawn("the fitting of patterns", async move {
             fitter.run(stop).await;
             Ok(())
+        });
+        let (relaying, relay_handle) = self.config.relay.clone().map_or((None, None), |config| {
+            let (relay, handle) = Relay::new(config.relay, self.clock.shared());
+            (Some(relay), Some(handle))
         });
         let statuses = std::mem::take(&mut self.statuses);
         self.show(Feeds {
@@ -242,12 +257,21 @@ impl Assembly {
             serving,
             clusters,
             objectives,
+            relay: relay_handle,
         };
         self.drive(Steps::new(setup, inputs, outputs, state));
+        // Only now: what an earlier life thought is known before the first proxy comes back.
+        if let Some((relay, listener)) = relaying.zip(relay) {
+            let stop = self.rest.clone();
+            self.spawn("the relay", async move { Ok(relay.run(listener, stop).await?) });
+        }
         let Self { tasks, steps, rest, .. } = self;
         let (xds, api, metrics) = addresses;
-        tracing::info!(%xds, %api, %metrics, "weir is running");
-        Ok(Running { xds, api, metrics, tasks, steps, rest, data: None })
+        match relayed {
+            Some(relay) => tracing::info!(%xds, %api, %metrics, %relay, "weir is running"),
+            None => tracing::info!(%xds, %api, %metrics, "weir is running"),
+        }
+        Ok(Running { xds, api, metrics, relay: relayed, tasks, steps, rest, data: None })
     }
 
     /// Mounts xDS, load reports and the access log on one port, since Envoy reaches all of them

@@ -155,3 +155,20 @@ pub enum Severity {
     /// The document is used.
     Warning,
 }
+
+/// What has become of resources that another control plane sent, counted since Weir began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayView {
+    /// Streams that stand now.
+    pub streams: u64,
+    /// Changed resources that proxies took.
+    pub taken: u64,
+    /// Changed resources that proxies refused.
+    pub refused: u64,
+    /// Opinions that were not applied.
+    pub withheld: u64,
+    /// Opinions about resources that the control plane has not sent.
+    pub blind: u64,
+    /// Endpoints sent for a changed cluster for which the control plane sent none.
+    pub repaired: u64,
+}

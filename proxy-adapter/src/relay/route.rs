@@ -66,6 +66,14 @@ impl Split {
         })
     }
 
+    /// Whether these weights come to the same parts.
+    fn is_met(&self, listed: &[(String, u32)]) -> bool {
+        let wanted = |name| u64::from(self.weights.get(name).copied().unwrap_or_default());
+        let sum: u64 = listed.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let sum_wanted: u64 = listed.iter().map(|(name, _)| wanted(name)).sum();
+        listed.iter().all(|(name, weight)| u64::from(*weight) * sum_wanted == wanted(name) * sum)
+    }
+
     /// Clusters with their weights.
     fn weighted(&self, message: &[u8], met: &mut Met) -> Result<Vec<u8>, Malformed> {
         let listed = listed(message)?;
@@ -73,15 +81,18 @@ impl Split {
         if !names().any(|name| self.weights.contains_key(name)) {
             return Ok(message.to_vec());
         }
-        if let Some(missing) = self.weights.keys().find(|name| !names().any(|one| one == *name)) {
+        let lists = |name: &String| names().any(|one| one == name);
+        // Servers leave out what gets nothing.
+        let mut needed = self.weights.iter().filter(|(_, weight)| **weight > 0);
+        if let Some((missing, _)) = needed.find(|(name, _)| !lists(name)) {
             met.missing = Some(missing.clone());
             return Ok(message.to_vec());
         }
-        if listed.len() != self.weights.len() {
+        if listed.len() != self.weights.keys().filter(|name| lists(name)).count() {
             return Ok(message.to_vec());
         }
         met.matched = true;
-        if listed.iter().all(|(name, weight)| self.weights.get(name) == Some(weight)) {
+        if self.is_met(&listed) {
             return Ok(message.to_vec());
         }
         met.changed = true;

@@ -32,9 +32,10 @@ mod told;
 
 use kind::Kind;
 
-const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+pub(super) const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+pub(super) const ENDPOINTS: &str =
+    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+pub(super) const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
 /// How long the server may take to send the endpoints of a cluster that it has just changed: a proxy
 /// waits for them, up to 15 s, and some servers never send what has not changed itself.
@@ -112,6 +113,8 @@ struct World {
 #[derive(Debug)]
 pub struct Session {
     dialect: Dialect,
+    /// What requests are about that do not say so.
+    only: &'static str,
     client: Option<Client>,
     world: World,
     store: Arc<Store>,
@@ -129,6 +132,7 @@ impl Session {
     pub fn new(dialect: Dialect, opinions: Arc<Opinions>, store: Arc<Store>) -> Self {
         Self {
             dialect,
+            only: "",
             client: None,
             world: World { opinions, panics: BTreeMap::new() },
             store,
@@ -138,6 +142,12 @@ impl Session {
             warming: BTreeMap::new(),
             nonces: 0,
         }
+    }
+
+    /// A stream that is about one type only, which its requests need not name.
+    #[must_use]
+    pub fn about(self, only: Option<&'static str>) -> Self {
+        Self { only: only.unwrap_or_default(), ..self }
     }
 
     /// Who it is, once that is known.
@@ -156,7 +166,8 @@ impl Session {
             self.client = Some(request.node.take().ok_or(Ending::NoNode)?);
         }
         let mut out = Vec::new();
-        match request.type_url.as_str() {
+        let named = request.type_url.as_str();
+        match if named.is_empty() { self.only } else { named } {
             ENDPOINTS => self.endpoints.request(bytes, &request, now, &mut out)?,
             ROUTES => self.routes.request(bytes, &request, now, &mut out)?,
             _ => out.push(Out::Server(bytes.clone())),

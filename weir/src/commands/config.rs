@@ -5,6 +5,7 @@ use std::io::Write;
 use weir_policies::problem::{Colour, render};
 
 use super::{BAD_INPUT, OK};
+use crate::config::relay::RelayConfig;
 use crate::config::{self, Config, Given};
 
 /// Prints the settings in force, and where each comes from if asked.
@@ -39,8 +40,13 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("tick", format!("{:?}", config.tick)),
         ("policies", policies.map_or_else(|| "none".to_owned(), |p| p.display().to_string())),
         ("services", list(config.services.iter().map(|service| service.id.to_string()))),
+        ("relay", config.relay.as_ref().map_or_else(|| "none".to_owned(), relay)),
         ("sources", list(config.sources.iter().map(ToString::to_string))),
     ]
+}
+
+fn relay(relay: &RelayConfig) -> String {
+    format!("{} to {}", relay.listen, relay.relay.upstream.address)
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {

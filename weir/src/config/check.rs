@@ -145,6 +145,7 @@ pub(super) fn config(
     let mut settle = |name: &'static str, origin: Origin| drop(origins.insert(name, origin));
     settle("sources", written(!file.sources.is_empty()));
     settle("services", written(!file.services.is_empty()));
+    settle("relay", written(file.relay.is_some()));
     settle("listen.hosts", written(!file.listen.hosts.is_empty()));
     settle("journal.max_mib", written(file.journal.max_mib.is_some()));
     let sources = sources(file.sources, &mut check);
@@ -191,12 +192,17 @@ pub(super) fn config(
         policies,
         services: services(file.services, counts, &mut check),
         sources,
+        relay: file.relay.and_then(|relay| super::relay::relay(relay, &mut check)),
         origins,
     };
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
 
-fn socket(written: &At<String>, field: &str, check: &mut Check<'_>) -> Option<SocketAddr> {
+pub(super) fn socket(
+    written: &At<String>,
+    field: &str,
+    check: &mut Check<'_>,
+) -> Option<SocketAddr> {
     let parsed = written.value.parse().ok();
     if parsed.is_none() {
         let what = format!("{:?} is no address with a port", written.value);

@@ -26,6 +26,8 @@ pub struct File {
     pub services: Vec<Service>,
     /// Where telemetry comes from; `push` by default.
     pub sources: Vec<At<SourceEntry>>,
+    /// In front of another control plane.
+    pub relay: Option<super::relay::Relay>,
 }
 
 /// Where to listen.

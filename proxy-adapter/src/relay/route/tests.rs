@@ -61,6 +61,7 @@ fn a_route_that_weighs_both_versions_gets_these_weights_and_others_stay() {
 fn what_is_as_wished_or_of_others_is_the_same() {
     let original = routes(vec![weighted(&[("a", 9), ("b", 1)], None), Route::default()]);
     assert_eq!(split(&[("a", 9), ("b", 1)]).apply(&original), Patched::Same);
+    assert_eq!(split(&[("a", 9_000), ("b", 1_000)]).apply(&original), Patched::Same);
     assert_eq!(split(&[("x", 9), ("y", 1)]).apply(&original), Patched::Same);
 }
 
@@ -70,6 +71,12 @@ fn a_version_that_the_server_does_not_list_is_never_invented() {
     let original = routes(vec![weighted(&[("a", 100)], None)]);
     let refused = Patched::Refused(Refusal::NotListed("b".to_owned()));
     assert_eq!(split(&[("a", 9), ("b", 1)]).apply(&original), refused);
+}
+
+#[test]
+fn a_version_that_gets_nothing_need_not_be_listed() {
+    let original = routes(vec![weighted(&[("a", 100)], None)]);
+    assert_eq!(split(&[("a", 10_000), ("b", 0)]).apply(&original), Patched::Same);
 }
 
 #[test]

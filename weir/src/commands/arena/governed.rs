@@ -36,7 +36,8 @@ pub(super) struct Governed(Running);
 
 /// Sockets for it, on free ports.
 pub(super) async fn sockets() -> anyhow::Result<Listeners> {
-    Ok(Listeners { xds: any_port().await?, api: any_port().await?, metrics: any_port().await? })
+    let (xds, api) = (any_port().await?, any_port().await?);
+    Ok(Listeners { xds, api, metrics: any_port().await?, relay: None })
 }
 
 impl Governed {
