@@ -1,0 +1,128 @@
+//! A whole Kubernetes of real programs on this machine: etcd, API server, controller manager and
+//! scheduler, in a network namespace of their own, with a kubelet that only pretends.
+//!
+//! Every pod is a backend inside this process that listens on the pod's own address, port 8080
+//! ([`kubelet`]): no container, no root, three seconds to start. One cluster serves all tests of
+//! a run; each test takes a namespace (Kubernetes' word) of its own. What else a mesh is made of
+//! starts beside it: [`istiod`], [`flagger`], [`gateway`], and proxies ([`client`]).
+//!
+//! Nothing is simulated but the kubelet and the containers, so what is proven here about roles,
+//! schemas, conflicts and the order of events holds in a real cluster.
+
+pub mod identity;
+pub mod kubelet;
+pub mod namespace;
+pub mod peers;
+pub mod plane;
+pub mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde_json::json;
+use tempfile::TempDir;
+use weir_testbed::envoy::eventually;
+
+use identity::Identity;
+use kubelet::Kubelet;
+use peers::Peers;
+use plane::Plane;
+
+/// How long what several programs do one after another may take: a Deployment is there after two
+/// seconds, a busy machine needs more.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A running cluster. All of it ends when it is dropped.
+pub struct Cluster {
+    /// An administrator's client.
+    pub admin: Client,
+    /// The nodes and what runs on them.
+    pub kubelet: Kubelet,
+    /// The programs that others have built.
+    pub peers: Peers,
+    // Before the folder, so that nothing writes into it any more when it goes.
+    _plane: Plane,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts it. From a thread that stays: its processes end with the thread they came from.
+    ///
+    /// # Panics
+    ///
+    /// When a part does not get ready in time; the message ends with its log.
+    pub async fn start(peers: Peers) -> Self {
+        let folder = tempfile::Builder::new().prefix("weir-mesh-").tempdir().unwrap();
+        let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
+        let admin = identity::client(folder.path(), Identity::Admin).await;
+        let kubelet = Kubelet::start(admin.clone()).await;
+        Self { admin, kubelet, peers, _plane: plane, folder }
+    }
+
+    /// A client of somebody.
+    pub async fn client(&self, identity: Identity) -> Client {
+        identity::client(self.folder.path(), identity).await
+    }
+
+    /// The kubeconfig of somebody, for programs.
+    pub fn kubeconfig(&self, identity: Identity) -> PathBuf {
+        identity::kubeconfig(self.folder.path(), identity)
+    }
+
+    /// A folder of its own for a process: its configuration and its log. It is named in the
+    /// message of a failed run and kept then.
+    pub fn room(&self, name: &str) -> PathBuf {
+        let room = self.folder.path().join(name);
+        std::fs::create_dir_all(&room).unwrap();
+        room
+    }
+
+    /// Makes a namespace of a test's own. A namespace that is there already is as good.
+    pub async fn namespace(&self, name: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        let wanted = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        match namespaces.create(&PostParams::default(), &wanted).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            made => drop(made.unwrap()),
+        }
+    }
+
+    /// Applies documents by server-side apply with strict validation, as `kubectl` does.
+    ///
+    /// # Panics
+    ///
+    /// When the API server refuses one; the message has its words.
+    pub async fn apply(&self, documents: &str) {
+        let applied = self.kubectl(&["apply", "--filename", "-"], documents).await;
+        applied.unwrap_or_else(|refusal| panic!("not applied: {refusal}"));
+    }
+
+    /// Applies a file or a folder of files.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::apply`].
+    pub async fn apply_file(&self, path: &Path) {
+        let path = path.to_str().unwrap();
+        let applied = self.kubectl(&["apply", "--filename", path], "").await;
+        applied.unwrap_or_else(|refusal| panic!("not applied: {path}: {refusal}"));
+    }
+
+    /// Keeps its folder, with all logs, and says where it is.
+    pub fn keep(mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
+    }
+}
+
+/// Waits for what takes a cluster some time.
+///
+/// # Panics
+///
+/// When it does not come true in time; `what` says what was waited for.
+pub async fn soon(what: &str, condition: impl AsyncFnMut() -> bool) {
+    assert!(eventually(SOON, condition).await, "not within {SOON:?}: {what}");
+}
