@@ -41,12 +41,8 @@ fn name() -> String {
 
 /// Installs the definition, which does nothing where it is there already, and makes a namespace.
 async fn policies_in(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
-    cluster.apply_file(&root().join(format!("deploy/crds/{PLURAL}.yaml"))).await;
+    cluster.define(&root().join(format!("deploy/crds/{PLURAL}.yaml"))).await;
     cluster.namespace(namespace).await;
-    let established = ["wait", "--for=condition=Established", "--timeout=30s"];
-    let definition = format!("crd/{}", name());
-    let waited = cluster.kubectl(&[&established[..], &[&definition]].concat(), "").await;
-    waited.unwrap();
     Api::namespaced_with(cluster.admin.clone(), namespace, &kind())
 }
 

@@ -7,6 +7,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::cast_precision_loss,
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::too_many_lines,
@@ -14,6 +15,11 @@
 )]
 
 mod definition;
+mod slices;
+mod istio;
+mod gateway;
+mod flagger;
+mod snapshots;
 mod stage;
 
 use std::process::ExitCode;
@@ -22,7 +28,15 @@ use stage::Test;
 
 /// Every test: its name, what it needs, what it does.
 fn tests() -> Vec<Test> {
-    [definition::tests()].into_iter().flatten().collect()
+    let all = [
+        definition::tests(),
+        slices::tests(),
+        istio::tests(),
+        gateway::tests(),
+        flagger::tests(),
+        snapshots::tests(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn main() -> ExitCode {

@@ -4,18 +4,25 @@
 //! Every pod is a backend inside this process that listens on the pod's own address, port 8080
 //! ([`kubelet`]): no container, no root, three seconds to start. One cluster serves all tests of
 //! a run; each test takes a namespace (Kubernetes' word) of its own. What else a mesh is made of
-//! starts beside it: [`istiod`], [`flagger`], [`gateway`], and proxies ([`client`]).
+//! starts beside it: [`istiod`], [`flagger`], [`gateway`], [`snapshots`], and proxies ([`sidecar`]).
 //!
 //! Nothing is simulated but the kubelet and the containers, so what is proven here about roles,
 //! schemas, conflicts and the order of events holds in a real cluster.
 
+pub mod flagger;
+pub mod gateway;
 pub mod identity;
+pub mod istiod;
 pub mod kubelet;
 pub mod namespace;
 pub mod peers;
 pub mod plane;
+pub mod sidecar;
+pub mod snapshots;
+pub mod workload;
 pub mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +31,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use weir_testbed::envoy::eventually;
 
 use identity::Identity;
@@ -46,6 +54,8 @@ pub struct Cluster {
     // Before the folder, so that nothing writes into it any more when it goes.
     _plane: Plane,
     folder: TempDir,
+    /// Files that were applied for all tests.
+    applied: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Cluster {
@@ -59,7 +69,7 @@ impl Cluster {
         let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
         let admin = identity::client(folder.path(), Identity::Admin).await;
         let kubelet = Kubelet::start(admin.clone()).await;
-        Self { admin, kubelet, peers, _plane: plane, folder }
+        Self { admin, kubelet, peers, _plane: plane, folder, applied: Mutex::default() }
     }
 
     /// A client of somebody.
@@ -100,15 +110,22 @@ impl Cluster {
         applied.unwrap_or_else(|refusal| panic!("not applied: {refusal}"));
     }
 
-    /// Applies a file or a folder of files.
+    /// Applies definitions, a file or a folder, which all tests share: once in a run. They are
+    /// established when it returns.
     ///
     /// # Panics
     ///
     /// As [`Cluster::apply`].
-    pub async fn apply_file(&self, path: &Path) {
-        let path = path.to_str().unwrap();
-        let applied = self.kubectl(&["apply", "--filename", path], "").await;
-        applied.unwrap_or_else(|refusal| panic!("not applied: {path}: {refusal}"));
+    pub async fn define(&self, path: &Path) {
+        let mut applied = self.applied.lock().await;
+        if applied.insert(path.to_owned()) {
+            let path = path.to_str().unwrap();
+            let done = self.kubectl(&["apply", "--filename", path], "").await;
+            done.unwrap_or_else(|refusal| panic!("not applied: {path}: {refusal}"));
+            let established =
+                ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+            self.kubectl(&established, "").await.unwrap();
+        }
     }
 
     /// Keeps its folder, with all logs, and says where it is.

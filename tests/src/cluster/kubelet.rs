@@ -9,6 +9,7 @@ mod node;
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,22 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::StreamExt;
 use weir_testbed::backends::Behaviour;
 
+use crate::traffic::Traffic;
+
 pub use pod::{PORT, Running};
 
 /// The zones; each has one node, named after it.
 pub const ZONES: [&str; 3] = ["north-1a", "north-1b", "north-1c"];
+
+/// One more zone, for tests that lose one: pods come here only if they tolerate it
+/// ([`super::workload::Workload::spare`]), so that no other test notices.
+pub const SPARE: &str = "north-1d";
+
+/// The key of what keeps pods away from it.
+pub(super) const TAINT: &str = "weir.dev/spare";
+
+/// All nodes.
+const NODES: [&str; 4] = [ZONES[0], ZONES[1], ZONES[2], SPARE];
 
 /// The region that all zones lie in.
 pub const REGION: &str = "north-1";
@@ -64,7 +77,7 @@ impl Kubelet {
     pub(super) async fn start(client: Client) -> Self {
         let (running, silent) = (Mutex::default(), Mutex::default());
         let ours = Arc::new(Ours { client, running, silent });
-        for zone in ZONES {
+        for zone in NODES {
             node::create(&ours.client, zone).await;
         }
         let mut tasks = JoinSet::new();
@@ -80,11 +93,27 @@ impl Kubelet {
         own.map(|((_, name), pod)| (name.clone(), pod.backend.counts().taken)).collect()
     }
 
-    /// The zone of each pod of a namespace, by the pod's name.
-    pub async fn zones(&self, namespace: &str) -> BTreeMap<String, String> {
+    /// Where each pod of a namespace listens, by the pod's name.
+    pub async fn addresses(&self, namespace: &str) -> BTreeMap<String, SocketAddr> {
         let running = self.ours.running.lock().await;
         let own = running.iter().filter(|((space, _), _)| space == namespace);
-        own.map(|((_, name), pod)| (name.clone(), pod.zone.clone())).collect()
+        own.map(|((_, name), pod)| (name.clone(), pod.backend.address())).collect()
+    }
+
+    /// How many of the next `count` or more requests each pod of a namespace takes.
+    pub async fn taking(
+        &self,
+        namespace: &str,
+        traffic: &Traffic,
+        count: u64,
+    ) -> BTreeMap<String, u64> {
+        let before = self.taken(namespace).await;
+        traffic.more(count).await;
+        let mut taken = self.taken(namespace).await;
+        for (name, taken) in &mut taken {
+            *taken -= before.get(name).copied().unwrap_or(0);
+        }
+        taken
     }
 
     /// Sets how a pod behaves from now on.
@@ -126,7 +155,7 @@ async fn beat(ours: Arc<Ours>) {
     loop {
         beat.tick().await;
         let silent = ours.silent.lock().await.clone();
-        for zone in ZONES.into_iter().filter(|zone| !silent.contains(*zone)) {
+        for zone in NODES.into_iter().filter(|zone| !silent.contains(*zone)) {
             node::beat(&ours.client, zone).await;
         }
     }

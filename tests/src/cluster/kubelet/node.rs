@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::REGION;
+use super::{REGION, SPARE, TAINT};
 use crate::cluster::namespace::NODE;
 
 /// Who writes all this.
@@ -15,7 +15,10 @@ pub(super) const MANAGER: &str = "weir-pretend-kubelet";
 
 /// Makes a zone's node.
 pub(super) async fn create(client: &Client, zone: &str) {
+    let taint = json!({"key": TAINT, "effect": "NoSchedule"});
+    let taints: Vec<Value> = (zone == SPARE).then_some(taint).into_iter().collect();
     let node = json!({
+        "spec": {"taints": taints},
         "metadata": {
             "name": zone,
             "labels": {

@@ -11,7 +11,7 @@ use weir_testbed::backends::Backend;
 use weir_testbed::ports::Reserved;
 
 use super::node::now;
-use super::{Name, ZONES};
+use super::{NODES, Name};
 use crate::cluster::namespace::NODE;
 use crate::world::FAST;
 
@@ -50,8 +50,8 @@ impl Running {
 /// The next address of a zone's. None is used again within a run, so that nothing which is still
 /// sent to a pod that has gone can reach another.
 fn address(zone: &str) -> SocketAddr {
-    static NEXT: [AtomicU8; ZONES.len()] = [const { AtomicU8::new(1) }; ZONES.len()];
-    let node = ZONES.iter().position(|known| *known == zone).expect("a node of ours");
+    static NEXT: [AtomicU8; NODES.len()] = [const { AtomicU8::new(1) }; NODES.len()];
+    let node = NODES.iter().position(|known| *known == zone).expect("a node of ours");
     let pod = NEXT[node].fetch_add(1, Ordering::Relaxed);
     assert!(pod < 250, "all addresses of {zone} are used");
     let part = u8::try_from(node).expect("few nodes") + 1;
