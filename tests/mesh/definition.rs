@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use weir_policies::crd::PLURAL;
@@ -203,7 +203,7 @@ async fn strangers_may_not_look(cluster: Arc<Cluster>) {
     policies_in(&cluster, "strangers").await;
     let client = cluster.client(Identity::Stranger).await;
     let policies: Api<DynamicObject> = Api::namespaced_with(client, "strangers", &kind());
-    let refusal = policies.list(&Default::default()).await.unwrap_err();
+    let refusal = policies.list(&ListParams::default()).await.unwrap_err();
     assert!(refusal.to_string().contains("cannot list"), "{refusal}");
     // Leave comes with a role, and soon.
     let role = "\
@@ -221,5 +221,5 @@ subjects:
   - {apiGroup: rbac.authorization.k8s.io, kind: User, name: stranger}
 ";
     cluster.apply(role).await;
-    soon("a reader may list", async || policies.list(&Default::default()).await.is_ok()).await;
+    soon("a reader may list", async || policies.list(&ListParams::default()).await.is_ok()).await;
 }

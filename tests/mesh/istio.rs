@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::sidecar::{Listeners, Plan, Sidecar, Variant};
 use weir_tests::cluster::workload::{Workload, service};
@@ -17,6 +18,8 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("istio::a_weight_moves_requests", needs, a_weight_moves_requests),
         Test::new("istio::endpoints_follow_pods", needs, endpoints_follow_pods),
+        Test::new("istio::endpoints_come_as_described", needs, endpoints_come_as_described),
+        Test::new("istio::nobody_notices_its_restart", needs, nobody_notices_its_restart),
     ]
 }
 
@@ -63,13 +66,13 @@ spec:
     )
 }
 
-async fn client(cluster: &Cluster, namespace: &str, istiod: &Istiod) -> Sidecar {
+async fn client(cluster: &Cluster, namespace: &str, istiod: &Istiod, variant: Variant) -> Sidecar {
     let plan = Plan {
         name: &format!("client-{namespace}"),
         node: istiod::node(namespace),
         ads: istiod.ads,
         transport: None,
-        variant: Variant::Delta,
+        variant,
         listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
     };
     Sidecar::start(cluster, &plan).await
@@ -89,7 +92,7 @@ async fn a_weight_moves_requests(cluster: Arc<Cluster>) {
     let namespace = "weights";
     let istiod = Istiod::start(&cluster, "istiod-weights").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod).await;
+    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
     let subset = format!("outbound|80|v2|{}", istiod::host(namespace, "shop"));
     soon("the proxy has both pods of v2", async || client.endpoints(&subset).await.len() == 2)
         .await;
@@ -112,7 +115,7 @@ async fn endpoints_follow_pods(cluster: Arc<Cluster>) {
     let namespace = "follows";
     let istiod = Istiod::start(&cluster, "istiod-follows").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod).await;
+    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     for (replicas, all) in [(2, 4), (5, 7), (1, 3)] {
         let count = format!("--replicas={replicas}");
@@ -127,4 +130,66 @@ async fn endpoints_follow_pods(cluster: Arc<Cluster>) {
         })
         .await;
     }
+}
+
+/// What Weir relies on where it changes the weights that istiod sends.
+async fn endpoints_come_as_described(cluster: Arc<Cluster>) {
+    let namespace = "described";
+    let istiod = Istiod::start(&cluster, "istiod-described").await;
+    two_versions(&cluster, namespace).await;
+    let client = client(&cluster, namespace, &istiod, Variant::World).await;
+    let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    soon("the proxy has all pods", async || client.endpoints(&whole).await.len() == 4).await;
+    let dump = client.envoy.admin.config_dump().await.unwrap();
+
+    let shop = found(&dump, "cluster", |cluster| cluster["name"] == whole.as_str());
+    assert_eq!(shop["lb_policy"], "LEAST_REQUEST");
+    assert_eq!(shop["common_lb_config"]["healthy_panic_threshold"], json!({}), "no panic: zero");
+    assert_eq!(shop["common_lb_config"].get("locality_weighted_lb_config"), None);
+
+    let name = |assignment: &Value| assignment["cluster_name"] == whole.as_str();
+    let assignment = found(&dump, "endpoint_config", name);
+    assert_eq!(assignment["policy"]["overprovisioning_factor"], 140);
+    for locality in assignment["endpoints"].as_array().unwrap() {
+        let endpoints = locality["lb_endpoints"].as_array().unwrap();
+        assert_eq!(locality["load_balancing_weight"], endpoints.len(), "the sum of its weights");
+        for endpoint in endpoints {
+            assert_eq!(endpoint["load_balancing_weight"], 1, "{endpoint}");
+            assert_eq!(endpoint["health_status"], "HEALTHY", "{endpoint}");
+        }
+    }
+}
+
+/// The first value under this key anywhere in a dump that is the wanted one.
+fn found(dump: &Value, key: &str, wanted: impl Fn(&Value) -> bool + Copy) -> Value {
+    fn search<'a>(at: &'a Value, key: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
+        match at {
+            Value::Object(fields) => fields
+                .get(key)
+                .filter(|value| wanted(value))
+                .or_else(|| fields.values().find_map(|inner| search(inner, key, wanted))),
+            Value::Array(items) => items.iter().find_map(|item| search(item, key, wanted)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        }
+    }
+    search(dump, key, &wanted).unwrap_or_else(|| panic!("no such {key}")).clone()
+}
+
+async fn nobody_notices_its_restart(cluster: Arc<Cluster>) {
+    let namespace = "restarts";
+    let mut istiod = Istiod::start(&cluster, "istiod-restarts").await;
+    two_versions(&cluster, namespace).await;
+    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
+    let traffic = Traffic::start(client.listener, RATE);
+    traffic.more(100).await;
+    istiod.child.kill().await.unwrap();
+    traffic.more(600).await;
+    let istiod = Istiod::start_on(&cluster, "istiod-restarts", istiod.ads).await;
+    cluster.apply(&weights(namespace, 0, 100)).await;
+    soon("all requests go to v2", async || {
+        second(&cluster.kubelet.taking(namespace, &traffic, 100).await) > 0.999
+    })
+    .await;
+    traffic.stop_without_loss().await;
+    drop(istiod);
 }

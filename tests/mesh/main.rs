@@ -9,7 +9,7 @@
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     clippy::print_stderr,
-    clippy::disallowed_methods,
+    clippy::format_collect,
     clippy::too_many_lines,
     reason = "tests may panic, print and tell a story"
 )]

@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("slices::they_follow_a_deployment", &[], they_follow_a_deployment),
         Test::new("slices::they_follow_a_roll", &[], they_follow_a_roll),
+        Test::new("slices::they_follow_what_a_pod_says", &[], they_follow_what_a_pod_says),
         Test::new("slices::they_follow_the_loss_of_a_zone", &[], they_follow_the_loss_of_a_zone),
     ]
 }
@@ -81,6 +82,22 @@ async fn they_follow_a_roll(cluster: Arc<Cluster>) {
         fewest >= 3,
         "{fewest} of 3 were ready at some time: a new one comes before an old one goes"
     );
+}
+
+async fn they_follow_what_a_pod_says(cluster: Arc<Cluster>) {
+    let namespace = "says";
+    deploy(&cluster, namespace, 3, false).await;
+    let pods = cluster.kubelet.addresses(namespace).await;
+    let (name, address) = pods.first_key_value().unwrap();
+    for ready in [false, true] {
+        cluster.kubelet.ready(namespace, name, ready).await;
+        soon("the endpoint is as the pod says", async || {
+            let endpoints = cluster.endpoints(namespace, "shop").await;
+            let its = |endpoint: &&Endpoint| endpoint.address == address.ip();
+            endpoints.len() == 3 && endpoints.iter().find(its).is_some_and(|e| e.ready == ready)
+        })
+        .await;
+    }
 }
 
 async fn they_follow_the_loss_of_a_zone(cluster: Arc<Cluster>) {

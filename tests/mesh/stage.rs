@@ -68,8 +68,10 @@ fn on_a_cluster(
     namespace::furnish();
     let runtime = Runtime::new().unwrap();
     let cluster = Arc::new(runtime.block_on(Cluster::start(peers)));
-    let place = Some((Arc::clone(&cluster), runtime.handle().clone()));
-    let conclusion = libtest_mimic::run(arguments, trials(tests, missing, place));
+    let place = (Arc::clone(&cluster), runtime.handle().clone());
+    let trials = trials(tests, missing, Some(&place));
+    drop(place);
+    let conclusion = libtest_mimic::run(arguments, trials);
     let _within = runtime.enter();
     let cluster = Arc::into_inner(cluster).expect("the tests have ended");
     if conclusion.has_failed() {
@@ -95,10 +97,10 @@ fn missing(test: &Test, peers: &Peers) -> Option<&'static str> {
 fn trials(
     tests: Vec<Test>,
     missing: &[Option<&'static str>],
-    place: Option<(Arc<Cluster>, Handle)>,
+    place: Option<&(Arc<Cluster>, Handle)>,
 ) -> Vec<Trial> {
-    let trial = |(test, missing): (Test, &Option<&'static str>)| {
-        let place = place.clone();
+    let trial = |(test, missing): (Test, Option<&'static str>)| {
+        let place = place.cloned();
         if let Some(missing) = missing {
             eprintln!("{} is skipped: no real {missing}", test.name);
         }
@@ -109,5 +111,5 @@ fn trials(
         };
         Trial::test(test.name, run).with_ignored_flag(missing.is_some())
     };
-    tests.into_iter().zip(missing).map(trial).collect()
+    tests.into_iter().zip(missing.iter().copied()).map(trial).collect()
 }

@@ -24,6 +24,7 @@ pub mod yaml;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -56,6 +57,8 @@ pub struct Cluster {
     folder: TempDir,
     /// Files that were applied for all tests.
     applied: Mutex<BTreeSet<PathBuf>>,
+    /// Held by the one Envoy Gateway that may run, since its ports are its own choice.
+    gateway: Arc<Mutex<()>>,
 }
 
 impl Cluster {
@@ -69,7 +72,8 @@ impl Cluster {
         let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
         let admin = identity::client(folder.path(), Identity::Admin).await;
         let kubelet = Kubelet::start(admin.clone()).await;
-        Self { admin, kubelet, peers, _plane: plane, folder, applied: Mutex::default() }
+        let (applied, gateway) = (Mutex::default(), Arc::default());
+        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway }
     }
 
     /// A client of somebody.

@@ -4,16 +4,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::OwnedMutexGuard;
 use weir_testbed::child::{Child, Program};
 
 use super::{Cluster, SOON};
-
-/// Its ports are its own choice, so there is one at a time.
-static ONE: Mutex<()> = Mutex::const_new(());
 
 /// Where proxies connect, over TLS.
 pub const ADS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18000);
@@ -24,17 +22,18 @@ pub struct Gateway {
     /// The process.
     pub child: Child,
     room: PathBuf,
-    _one: MutexGuard<'static, ()>,
+    _one: OwnedMutexGuard<()>,
 }
 
 impl Gateway {
-    /// Starts one on these documents: a GatewayClass, Gateways, routes, Backends.
+    /// Starts one on these documents: a GatewayClass, Gateways, routes, Backends. There is one at
+    /// a time: another waits until this one is dropped.
     ///
     /// # Panics
     ///
     /// When it does not listen in time; the message ends with its log.
     pub async fn start(cluster: &Cluster, name: &str, documents: &str) -> Self {
-        let one = ONE.lock().await;
+        let one = Arc::clone(&cluster.gateway).lock_owned().await;
         let room = cluster.room(name);
         let program = cluster.peers.program("envoy-gateway");
         std::fs::write(room.join("gateway.yaml"), configuration(&room).to_string()).unwrap();

@@ -25,9 +25,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::StreamExt;
 use weir_testbed::backends::Behaviour;
 
+use super::soon;
 use crate::traffic::Traffic;
 
-pub use pod::{PORT, Running};
+use pod::{Addresses, Running};
+
+pub use pod::PORT;
 
 /// The zones; each has one node, named after it.
 pub const ZONES: [&str; 3] = ["north-1a", "north-1b", "north-1c"];
@@ -70,19 +73,24 @@ struct Ours {
     client: Client,
     running: Mutex<BTreeMap<Name, Running>>,
     silent: Mutex<BTreeSet<String>>,
+    addresses: Mutex<Addresses>,
 }
 
 impl Kubelet {
     /// Makes the nodes and waits until pods are placed on them.
     pub(super) async fn start(client: Client) -> Self {
-        let (running, silent) = (Mutex::default(), Mutex::default());
-        let ours = Arc::new(Ours { client, running, silent });
+        let (running, silent, addresses) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let ours = Arc::new(Ours { client, running, silent, addresses });
         for zone in NODES {
             node::create(&ours.client, zone).await;
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(beat(Arc::clone(&ours)));
         tasks.spawn(follow(Arc::clone(&ours)));
+        // Kubernetes keeps pods away from nodes of which it has not heard yet.
+        for zone in NODES {
+            soon("pods may come to a node", async || node::open(&ours.client, zone).await).await;
+        }
         Self { ours, _tasks: tasks }
     }
 
@@ -125,6 +133,19 @@ impl Kubelet {
         let running = self.ours.running.lock().await;
         let name = (namespace.to_owned(), pod.to_owned());
         running.get(&name).expect("a pod that runs").backend.behave(behaviour);
+    }
+
+    /// A pod says whether it takes requests; it answers either way.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such pod.
+    pub async fn ready(&self, namespace: &str, pod: &str, ready: bool) {
+        let name = (namespace.to_owned(), pod.to_owned());
+        let mut running = self.ours.running.lock().await;
+        let pod = running.get_mut(&name).expect("a pod that runs");
+        pod.ready = ready;
+        pod::tell(&self.ours.client, &name, pod).await;
     }
 
     /// A zone's power fails: its pods are gone at once, its node says no more.
@@ -198,7 +219,7 @@ async fn settle(ours: &Ours, pod: &Pod) {
     let zone = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     let mut running = ours.running.lock().await;
     if !running.contains_key(&name) && !ours.silent.lock().await.contains(&zone) {
-        let started = Running::start(pod, &zone);
+        let started = Running::start(pod, &zone, ours.addresses.lock().await.next());
         pod::tell(&ours.client, &name, &started).await;
         running.insert(name, started);
     }

@@ -38,15 +38,16 @@ pub enum Forbidden {
 /// The way in that this machine allows.
 fn way() -> Result<&'static [&'static str], Forbidden> {
     const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user", "--net"], &["--net"]];
-    let mut said = String::new();
+    let mut said = Vec::new();
     for way in WAYS {
         let tried = Command::new("unshare").args(way).args(["--", "ip", "link"]).output();
-        match tried.map_err(|_| Forbidden::Missing("unshare"))? {
-            tried if tried.status.success() => return Ok(way),
-            tried => said = String::from_utf8_lossy(&tried.stderr).trim().to_owned(),
+        let tried = tried.map_err(|_| Forbidden::Missing("unshare"))?;
+        if tried.status.success() {
+            return Ok(way);
         }
+        said.push(String::from_utf8_lossy(&tried.stderr).trim().to_owned());
     }
-    Err(Forbidden::Unshare(said))
+    Err(Forbidden::Unshare(said.join("; ")))
 }
 
 /// Runs this program once more, inside, with the same arguments, and gives its exit code.

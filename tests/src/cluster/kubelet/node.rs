@@ -44,6 +44,14 @@ pub(super) async fn beat(client: &Client, zone: &str) {
     leases.patch(zone, &ours, &Patch::Apply(lease(zone))).await.ok();
 }
 
+/// Whether nothing keeps pods away from a node but what is meant to.
+pub(super) async fn open(client: &Client, zone: &str) -> bool {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = nodes.get(zone).await.unwrap();
+    let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    taints.iter().all(|taint| taint.key == TAINT)
+}
+
 fn status() -> Value {
     let room = json!({"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "1Ti"});
     let condition = json!({
