@@ -7,7 +7,7 @@ SETUP := deploy/setup
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/.build/bin:$(PATH)
 
-.PHONY: demo arena test bench nightly journals decisions clean tools envoy prometheus chromium
+.PHONY: demo arena test test-mesh bench nightly journals decisions clean tools envoy prometheus chromium peers
 
 demo: tools envoy
 	cargo build --locked -p weir
@@ -24,6 +24,13 @@ test: tools envoy prometheus chromium
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace
+
+# Beside real control planes, which are built once, outside the repository; those that cannot be
+# built are skipped by name. One test alone: make test-mesh ARGS=crd
+test-mesh: tools envoy
+	export WEIR_PEERS_BUILT="$$(tests/peers/build.sh)"; \
+	export WEIR_REQUIRE="envoy,$$(echo "$$WEIR_PEERS_BUILT" | cut -d' ' -f1 | paste -sd,)"; \
+	cargo test --locked -p weir-tests --test mesh -- $(ARGS)
 
 bench: tools envoy
 	cargo bench --locked --workspace
@@ -51,6 +58,9 @@ envoy:
 
 prometheus:
 	$(SETUP)/debian.sh prometheus
+
+peers:
+	tests/peers/build.sh
 
 chromium:
 	$(SETUP)/debian.sh chromium usr/lib/chromium/chromium

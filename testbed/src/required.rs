@@ -14,14 +14,23 @@ const REQUIRE: &str = "WEIR_REQUIRE";
 /// # Panics
 /// Where `WEIR_REQUIRE` names `tool` and it was not found.
 pub fn or_skip<T, E: Display>(tool: &str, found: Result<T, E>) -> Option<T> {
+    let found = or_missing(tool, found);
+    if found.is_none() {
+        eprintln!("skipped: no {tool}");
+    }
+    found
+}
+
+/// `found`, or `None`, of which the caller says something.
+///
+/// # Panics
+/// Where `WEIR_REQUIRE` names `tool` and it was not found.
+pub fn or_missing<T, E: Display>(tool: &str, found: Result<T, E>) -> Option<T> {
     let required = std::env::var_os(REQUIRE).unwrap_or_default();
     match (found, lists(&required.to_string_lossy(), tool)) {
         (Ok(found), _) => Some(found),
         (Err(missing), true) => panic!("{tool} is required by {REQUIRE}: {missing}"),
-        (Err(_), false) => {
-            eprintln!("skipped: no {tool}");
-            None
-        }
+        (Err(_), false) => None,
     }
 }
 

@@ -26,8 +26,9 @@ fn refusal(command: &mut Command) -> String {
 #[test]
 fn every_script_is_sound() {
     let scripts = root().join("deploy/setup").read_dir().unwrap();
-    let scripts = scripts.map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut scripts = scripts.map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert!(!scripts.is_empty());
+    scripts.push(root().join("tests/peers/build.sh"));
     for script in scripts {
         assert!(bash().arg("-n").arg(&script).status().unwrap().success(), "{script:?}");
     }
@@ -35,7 +36,7 @@ fn every_script_is_sound() {
 
 #[test]
 fn every_target_is_there() {
-    for target in ["demo", "test", "bench", "nightly", "clean"] {
+    for target in ["demo", "test", "test-mesh", "bench", "nightly", "clean"] {
         let mut make = Command::new("make");
         let planned = make.current_dir(root()).args(["--dry-run", target]).output().unwrap();
         assert!(planned.status.success(), "make {target}: {planned:?}");

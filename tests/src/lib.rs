@@ -6,6 +6,7 @@
 //! exits. Everything is awaited by a condition with a deadline; nothing sleeps to let time pass.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod cluster;
 pub mod journal;
 pub mod proxy;
 pub mod relay;

@@ -1,0 +1,44 @@
+//! Weir beside the real thing: a Kubernetes, an Istio, an Envoy Gateway, a Flagger, built from
+//! their own sources by `make test-mesh`. See `weir_tests::cluster` for how they run here.
+//!
+//! All tests of a run share one cluster, which has to start before them, on the main thread, in a
+//! network namespace: so this binary brings its own `main`. A test whose peers are absent says so
+//! and counts as ignored, never as passed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::print_stderr,
+    clippy::format_collect,
+    clippy::too_many_lines,
+    reason = "tests may panic, print and tell a story"
+)]
+
+mod definition;
+mod slices;
+mod istio;
+mod gateway;
+mod flagger;
+mod snapshots;
+mod stage;
+
+use std::process::ExitCode;
+
+use stage::Test;
+
+/// Every test: its name, what it needs, what it does.
+fn tests() -> Vec<Test> {
+    let all = [
+        definition::tests(),
+        slices::tests(),
+        istio::tests(),
+        gateway::tests(),
+        flagger::tests(),
+        snapshots::tests(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn main() -> ExitCode {
+    stage::run(tests())
+}
