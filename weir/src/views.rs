@@ -263,7 +263,7 @@ fn check(name: &str, passes: bool, text: String) -> CheckView {
 }
 
 fn telemetry(statuses: &[Status], now: Moment) -> String {
-    let judging = |kind| !matches!(kind, Kind::Endpoints | Kind::Objectives);
+    let judging = |kind| !matches!(kind, Kind::Endpoints | Kind::Objectives | Kind::Kubernetes);
     let telemetry = statuses.iter().filter(|status| judging(status.kind));
     let fresh = telemetry
         .filter(|s| s.last_success.is_some_and(|at| now.since(at) < FRESH))
