@@ -140,16 +140,6 @@ impl Outlet {
         self.publisher.subscribe().borrow().clone()
     }
 
-    /// The source was read, and says nothing of this service that can be used: what was known
-    /// stands, and is all that can be known.
-    pub(crate) fn keep(&mut self) {
-        self.found.send_if_modified(|last| {
-            let listed = last.listed;
-            Arc::make_mut(last).listed = true;
-            !listed
-        });
-    }
-
     /// The source was read: this is its whole list.
     pub(crate) fn list(&mut self, endpoints: Vec<Endpoint>) {
         self.publisher.succeeded((self.now)());

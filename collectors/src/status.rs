@@ -88,7 +88,7 @@ impl Status {
 }
 
 /// A source's own end of its status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publisher {
     status: watch::Sender<Status>,
 }

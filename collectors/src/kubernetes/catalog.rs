@@ -61,7 +61,7 @@ pub struct KnownService {
     /// Whether it has no endpoints by its nature: its type is `ExternalName`.
     pub external: bool,
     /// Whether IPv6 is its first family; none if it does not say.
-    v6_first: Option<bool>,
+    pub v6_first: Option<bool>,
 }
 
 impl KnownService {

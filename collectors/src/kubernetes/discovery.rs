@@ -95,6 +95,7 @@ pub struct Found {
 }
 
 /// What the watches bring.
+#[expect(clippy::large_enum_variant, reason = "each lives until the next is taken")]
 enum Change {
     Slices(Option<String>, Event<EndpointSlice>),
     Services(Option<String>, Event<Service>),
@@ -413,9 +414,8 @@ impl Served {
             }
             Err(unclear) => {
                 self.outlet.fail(&unclear);
-                match &self.last {
-                    Some(last) => self.outlet.propose(last.clone()),
-                    None => self.outlet.keep(),
+                if let Some(last) = &self.last {
+                    self.outlet.propose(last.clone());
                 }
             }
         }

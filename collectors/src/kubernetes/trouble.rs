@@ -102,10 +102,10 @@ impl Trouble {
     /// What an error of the client means.
     pub fn of(error: &kube::Error, place: &Place, verb: &'static str) -> Self {
         let place = place.clone();
-        match error {
-            kube::Error::Api(status) => Self::status(status, place, verb),
-            other => Self::Unreachable { place, cause: one_line(other) },
+        if let kube::Error::Api(status) = error {
+            return Self::status(status, place, verb);
         }
+        Self::Unreachable { place, cause: one_line(error) }
     }
 
     /// What an answer that is a refusal means.
@@ -126,5 +126,10 @@ impl Trouble {
                     .map(Duration::from_secs),
             },
         }
+    }
+
+    /// How long the server wants to be left alone, if it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Refused { retry_after, .. } = self { *retry_after } else { None }
     }
 }

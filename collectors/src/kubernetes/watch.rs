@@ -119,11 +119,7 @@ where
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
                 Err(trouble) => {
-                    let asked = match &trouble {
-                        Trouble::Refused { retry_after, .. } => *retry_after,
-                        _ => None,
-                    };
-                    self.pause(asked);
+                    self.pause(trouble.retry_after());
                     return Event::Failed(trouble);
                 }
             }
@@ -143,13 +139,11 @@ where
                 let parameters = WatchParams::default();
                 let opening = self.api.watch(&parameters, &version);
                 let opened = within(&self.place, opening).await?;
-                match opened {
-                    Ok(stream) => {
-                        let stream = stream.boxed();
-                        self.at = At::Watching(Open { version, stream, open: false, heard: false });
-                    }
+                let stream = match opened {
+                    Ok(stream) => stream.boxed(),
                     Err(error) => return self.refused(&error),
-                }
+                };
+                self.at = At::Watching(Open { version, stream, open: false, heard: false });
                 Ok(None)
             }
             At::Watching(open) => self.listen(open).await,
@@ -167,13 +161,10 @@ where
             if objects.len() > OBJECTS_MAX {
                 return Err(Trouble::TooMany { place: self.place.clone(), most: OBJECTS_MAX });
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters = parameters.continue_token(&token),
-                None => {
-                    let version = page.metadata.resource_version.unwrap_or_default();
-                    return Ok((objects, version));
-                }
-            }
+            let Some(next) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                return Ok((objects, page.metadata.resource_version.unwrap_or_default()));
+            };
+            parameters = parameters.continue_token(&next);
         }
     }
 

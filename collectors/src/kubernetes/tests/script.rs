@@ -104,6 +104,7 @@ pub(crate) fn bookmark(version: &str) -> Value {
     event("BOOKMARK", &json!({ "kind": "Node", "apiVersion": "v1", "metadata": metadata }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tests build it in place")]
 pub(crate) fn service(name: &str, ports: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -113,6 +114,7 @@ pub(crate) fn service(name: &str, ports: Value) -> Value {
 }
 
 /// A slice of Service `web` with the port `http`, 8080.
+#[expect(clippy::needless_pass_by_value, reason = "tests build it in place")]
 pub(crate) fn slice(name: &str, endpoints: Value) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
