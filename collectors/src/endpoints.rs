@@ -5,8 +5,8 @@
 //! endpoints until it has been seen for a minute. A source that fails keeps its last list and
 //! says so in its status; nothing ever becomes an empty list because something could not be read.
 //!
-//! A new kind of source (Kubernetes' EndpointSlices) is one more variant of [`Source`] and a loop
-//! that hands lists to the same gate.
+//! A source for one service is a variant of [`Source`]; Kubernetes, which is asked once for all
+//! services, is [`kubernetes`](crate::kubernetes). Both hand their lists to the same gate.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,14 +88,8 @@ impl Config {
             Source::File(path) => path.display().to_string(),
             Source::Dns(name) => name.clone(),
         };
-        let (publisher, status) =
-            Publisher::new(&self.service.to_string(), Kind::Endpoints, &target);
-        let (found, reader) = watch::channel(Arc::new(Discovered {
-            endpoints: self.last_known.clone(),
-            ..Discovered::default()
-        }));
-        let gate = Gate::serving(&self.last_known);
-        let outlet = Outlet { gate, found, publisher, now };
+        let outlet = Outlet::of(&self.service, &target, &self.last_known, now);
+        let (reader, status) = (outlet.found.subscribe(), outlet.publisher.subscribe());
         (Discovery { config: self, outlet }, reader, status)
     }
 }
@@ -114,7 +108,7 @@ impl Discovery {
 }
 
 /// Where sources put their lists.
-struct Outlet {
+pub(crate) struct Outlet {
     gate: Gate,
     found: watch::Sender<Arc<Discovered>>,
     publisher: Publisher,
@@ -128,18 +122,37 @@ impl std::fmt::Debug for Outlet {
 }
 
 impl Outlet {
+    /// Of a service whose endpoints come from `target`; what an earlier run served stands.
+    pub(crate) fn of(service: &ServiceId, target: &str, last: &[Endpoint], now: Now) -> Self {
+        let (publisher, _) = Publisher::new(&service.to_string(), Kind::Endpoints, target);
+        let known = Discovered { endpoints: last.to_vec(), ..Discovered::default() };
+        let (found, _) = watch::channel(Arc::new(known));
+        Self { gate: Gate::serving(last), found, publisher, now }
+    }
+
+    /// What is known now.
+    pub(crate) fn found(&self) -> Arc<Discovered> {
+        Arc::clone(&self.found.borrow())
+    }
+
+    /// How the source fares.
+    pub(crate) fn status(&self) -> Status {
+        self.publisher.subscribe().borrow().clone()
+    }
+
     /// The source was read: this is its whole list.
-    fn list(&mut self, endpoints: Vec<Endpoint>) {
+    pub(crate) fn list(&mut self, endpoints: Vec<Endpoint>) {
         self.publisher.succeeded((self.now)());
         self.propose(endpoints);
     }
 
     /// The source could not be read. What it said last stands.
-    fn fail(&self, error: &dyn std::error::Error) {
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) {
         self.publisher.failed((self.now)(), error);
     }
 
-    fn propose(&mut self, endpoints: Vec<Endpoint>) {
+    /// As [`Self::list`], of what was said earlier: time passes for what is withheld of it.
+    pub(crate) fn propose(&mut self, endpoints: Vec<Endpoint>) {
         let given = endpoints.len();
         let endpoints = distinct(endpoints);
         let gate = std::mem::take(&mut self.gate);

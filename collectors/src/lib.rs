@@ -26,6 +26,7 @@ pub mod load_reports;
 pub mod access_log;
 pub mod admin;
 pub mod endpoints;
+pub mod kubernetes;
 
 #[cfg(test)]
 mod testing;

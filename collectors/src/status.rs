@@ -30,8 +30,10 @@ pub enum Kind {
     Admin,
     /// Queries of the user's own, for objectives.
     Objectives,
-    /// Discovery of endpoints from a file or DNS.
+    /// Discovery of one service's endpoints.
     Endpoints,
+    /// What is watched at a Kubernetes API server.
+    Kubernetes,
 }
 
 impl fmt::Display for Kind {
@@ -44,6 +46,7 @@ impl fmt::Display for Kind {
             Self::Admin => "admin",
             Self::Objectives => "objectives",
             Self::Endpoints => "endpoints",
+            Self::Kubernetes => "kubernetes",
         })
     }
 }
@@ -85,7 +88,7 @@ impl Status {
 }
 
 /// A source's own end of its status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publisher {
     status: watch::Sender<Status>,
 }

@@ -69,8 +69,28 @@ pub struct Policy {
     pub suspended: bool,
     /// The services that it governs.
     pub governs: Vec<ServiceId>,
+    /// These, and the versions that its rollout names; as far as it says so, by which port.
+    pub targets: Vec<Target>,
     /// The services that it names and another policy governs.
     pub conflicts: Vec<Conflict>,
+}
+
+/// A service that a policy names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The service.
+    pub service: ServiceId,
+    /// By which of its ports; where it has but one, nothing has to be said.
+    pub port: Option<Port>,
+}
+
+/// One of a service's ports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    /// By its name.
+    Name(String),
+    /// By its number.
+    Number(u16),
 }
 
 /// A service that two policies name.

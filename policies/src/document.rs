@@ -167,7 +167,7 @@ pub struct TargetRef {
     pub kind: At<String>,
     /// The service's name.
     pub name: At<TargetName>,
-    /// The name of one of its ports. Accepted, not yet acted on.
+    /// The name of one of its ports: which endpoints are meant where Kubernetes names them.
     pub section_name: Option<At<Label>>,
 }
 
@@ -440,7 +440,7 @@ pub struct Rollout {
 pub struct VersionRef {
     /// Its name.
     pub name: At<TargetName>,
-    /// Its port. Accepted, not yet acted on.
+    /// The number of its port: which endpoints are meant where Kubernetes names them.
     pub port: Option<At<Count<1, 65_535>>>,
 }
 

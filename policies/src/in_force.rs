@@ -13,6 +13,7 @@ use crate::problem::Problem;
 pub struct InForce {
     services: Option<Services>,
     checked: Checked,
+    taken: bool,
     refused: Vec<Problem>,
 }
 
@@ -33,11 +34,27 @@ impl InForce {
         Self { services: Some(services), ..Self::default() }
     }
 
+    /// From now on sets are checked against these services; against none where they are not known.
+    pub fn know(&mut self, services: Option<Services>) {
+        self.services = services;
+    }
+
+    /// The services that sets are checked against, where they are known.
+    pub fn known(&self) -> Option<&Services> {
+        self.services.as_ref()
+    }
+
+    /// Whether any set was taken so far. Before, nobody has said what is wanted.
+    pub fn is_taken(&self) -> bool {
+        self.taken
+    }
+
     /// Offers the whole set of files as they are now.
     pub fn offer(&mut self, documents: &[Document]) -> Outcome {
         match check_among(documents, self.services.as_ref()) {
             Ok(checked) => {
                 self.refused.clear();
+                self.taken = true;
                 if checked == self.checked {
                     return Outcome::Unchanged;
                 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_collectors::http;
+use weir_collectors::kubernetes::catalog::Port;
 use weir_collectors::prometheus::query::Query;
 use weir_collectors::prometheus::recipe::What;
 use weir_engine::names::{ClusterName, ServiceId};
@@ -17,10 +18,14 @@ use weir_engine::topology::ClusterForm;
 use weir_policies::check::{Reach, Services};
 use weir_policies::problem::{Code, Problem};
 
+mod balancer;
 mod check;
 pub mod file;
+mod kubernetes;
 pub mod relay;
 mod secrets;
+
+pub use kubernetes::{ClusterNames, KubernetesConfig};
 
 pub(crate) use check::{Check, TICK_MIN, parse_duration};
 
@@ -43,6 +48,8 @@ pub struct Config {
     pub tick: Duration,
     /// The folder of policies, if any.
     pub policies: Option<PathBuf>,
+    /// The Kubernetes API server that is asked, if any.
+    pub kubernetes: Option<KubernetesConfig>,
     /// What is governed.
     pub services: Vec<Service>,
     /// Where telemetry comes from.
@@ -103,6 +110,13 @@ pub enum Endpoints {
     File(PathBuf),
     /// A name to resolve, with a port.
     Dns(String),
+    /// The EndpointSlices of a Service.
+    Kubernetes {
+        /// Which.
+        of: ServiceId,
+        /// By which port.
+        port: Option<Port>,
+    },
     /// Whoever the telemetry names. Weir cannot serve these over EDS.
     Telemetry,
     /// None of its own: requests go by a route to the versions that a policy's rollout names.
@@ -113,7 +127,7 @@ impl Endpoints {
     /// What a policy may count on.
     pub fn reach(&self) -> Reach {
         match self {
-            Self::File(_) | Self::Dns(_) => Reach::Served,
+            Self::File(_) | Self::Dns(_) | Self::Kubernetes { .. } => Reach::Served,
             Self::Telemetry => Reach::Watched,
             Self::Versions => Reach::Routed,
         }

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use weir_policies::check::{Document, FILES_MAX, Services};
+use weir_collectors::kubernetes::discovery;
+use weir_policies::check::{Document, FILES_MAX, Reach, Services};
 use weir_policies::in_force::{InForce, Outcome};
 use weir_policies::problem::{Code, Colour, Problem};
 
@@ -27,17 +29,45 @@ type Fingerprint = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 pub struct Goals {
     folder: Option<PathBuf>,
     seen: Option<Result<Fingerprint, String>>,
+    known: Known,
     in_force: InForce,
     published: watch::Sender<InForce>,
 }
 
+/// The services that there are, as far as they are known.
+#[derive(Debug)]
+pub struct Known {
+    /// Those of the configuration.
+    pub configured: Services,
+    /// Those of a cluster, where one is asked; none inside before it has answered.
+    pub cluster: Option<watch::Receiver<Option<Arc<discovery::Services>>>>,
+}
+
+impl Known {
+    /// All; none while not all are known.
+    fn all(&mut self) -> Option<Services> {
+        let Some(cluster) = &mut self.cluster else { return Some(self.configured.clone()) };
+        let there = cluster.borrow_and_update().clone()?;
+        let served = there.keys().map(|id| (id.clone(), Reach::Served));
+        Some(served.chain(self.configured.clone()).collect())
+    }
+
+    fn has_changed(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.has_changed().unwrap_or(false))
+    }
+}
+
 impl Goals {
-    /// Reads the folder once, and gives what is in force from then on. `services`: all that there
-    /// are.
-    pub fn open(folder: Option<PathBuf>, services: Services) -> (Self, watch::Receiver<InForce>) {
-        let in_force = InForce::among(services);
+    /// Reads the folder once, and gives what is in force from then on.
+    pub fn open(folder: Option<PathBuf>, mut known: Known) -> (Self, watch::Receiver<InForce>) {
+        let mut in_force = InForce::default();
+        in_force.know(known.all());
         let (published, reader) = watch::channel(in_force.clone());
-        let mut goals = Self { folder, seen: None, in_force, published };
+        let mut goals = Self { folder, seen: None, known, in_force, published };
+        if goals.folder.is_none() {
+            goals.in_force.offer(&[]);
+            goals.published.send_replace(goals.in_force.clone());
+        }
         goals.look();
         (goals, reader)
     }
@@ -52,6 +82,10 @@ impl Goals {
 
     fn look(&mut self) {
         let Some(folder) = &self.folder else { return };
+        if self.known.has_changed() {
+            self.in_force.know(self.known.all());
+            self.seen = None;
+        }
         let now = fingerprint(folder);
         if self.seen.as_ref() == Some(&now) {
             return;
@@ -185,11 +219,15 @@ spec:
   mode: Enforce
 ";
 
+    fn nobody() -> Known {
+        Known { configured: Services::new(), cluster: None }
+    }
+
     #[test]
     fn a_wrong_file_keeps_the_last_good_goals_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("shop.yaml"), POLICY).unwrap();
-        let (mut goals, reader) = Goals::open(Some(folder.path().to_owned()), Services::new());
+        let (mut goals, reader) = Goals::open(Some(folder.path().to_owned()), nobody());
         assert_eq!(reader.borrow().goals().services.len(), 1);
         std::fs::write(folder.path().join("shop.yaml"), POLICY.replace("Enforce", "Enforced"))
             .unwrap();
@@ -207,7 +245,7 @@ spec:
 
     #[test]
     fn a_missing_folder_is_a_problem_and_not_an_end() {
-        let (goals, reader) = Goals::open(Some("/nowhere/policies".into()), Services::new());
+        let (goals, reader) = Goals::open(Some("/nowhere/policies".into()), nobody());
         drop(goals);
         assert!(reader.borrow().refused()[0].what.contains("/nowhere/policies"));
     }

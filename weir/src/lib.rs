@@ -14,6 +14,7 @@ pub mod steps;
 pub mod patterns;
 pub mod topology;
 pub mod goals;
+pub mod governed;
 pub mod views;
 pub mod store;
 pub mod recording;

@@ -22,7 +22,7 @@ use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
 use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
-use weir_policies::check::{Checked, Reach, Services};
+use weir_policies::check::{Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::relay::server as relay;
@@ -31,8 +31,9 @@ use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
 
 use crate::clock::Clock;
-use crate::config::{self, Endpoints, Service};
+use crate::config::{self, Endpoints};
 use crate::control::Said;
+use crate::governed::{Governed, Sources};
 use crate::patterns::Seen;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -72,8 +73,10 @@ pub struct Inputs {
     pub said: mpsc::Receiver<Said>,
     /// Policies in force.
     pub policies: watch::Receiver<InForce>,
-    /// Per service, its discovered endpoints.
-    pub discovered: Vec<(ServiceId, watch::Receiver<Arc<Discovered>>)>,
+    /// What is governed.
+    pub governed: watch::Receiver<Arc<Governed>>,
+    /// The discovered endpoints.
+    pub discovered: Sources,
 }
 
 /// Where it goes.
@@ -102,8 +105,6 @@ pub struct Outputs {
 /// What is fixed for a process's life.
 #[derive(Debug)]
 pub struct Setup {
-    /// Configured services.
-    pub services: Vec<Service>,
     /// The clusters that Weir writes.
     pub native: Native,
     /// Access log entries per second over all proxies.
@@ -116,6 +117,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Steps {
     setup: Setup,
+    governed: Arc<Governed>,
     known: Services,
     served: BTreeSet<ServiceId>,
     /// Services of which an earlier life's decision is known.
@@ -142,9 +144,11 @@ impl Steps {
     pub fn new(setup: Setup, inputs: Inputs, outputs: Outputs, state: State<Memory>) -> Self {
         let known = state.services.iter().map(|service| service.topology.clone());
         let topology = Topology { services: known.collect() };
+        let governed = Arc::clone(&inputs.governed.borrow());
         Self {
-            known: config::known(&setup.services),
-            served: topology::served(&setup.services),
+            known: config::known(&governed.services),
+            served: topology::served(&governed.services),
+            governed,
             restored: BTreeSet::new(),
             saved: state.at,
             synced: state.at,
@@ -167,9 +171,7 @@ impl Steps {
 
     /// Serves what an earlier life sent last, as it was, before anything else is known.
     pub fn begin(&mut self) {
-        let configured = self.setup.services.iter();
-        let clusters = configured.flat_map(|s| s.clusters.iter().map(ToString::to_string));
-        self.outputs.clusters.send_replace(Arc::new(clusters.collect()));
+        self.ask_for_reports();
         let decided: Vec<_> =
             self.state.services.iter().filter_map(|service| service.last.clone()).collect();
         if decided.is_empty() {
@@ -197,7 +199,9 @@ impl Steps {
         let known = |id: &ServiceId| {
             self.restored.contains(id) || self.found.get(id).is_some_and(|found| found.listed)
         };
-        if self.served.iter().all(known) {
+        // What else is served is not known yet, unless an earlier life knew it.
+        let settled = self.governed.settled || !self.restored.is_empty();
+        if settled && self.served.iter().all(known) {
             self.outputs.publisher.open();
             self.outputs.serving.send_replace(true);
         }
@@ -272,8 +276,9 @@ impl Steps {
         let mut receipts = taken(&mut self.outputs.publisher.receipts);
         receipts.extend(self.relayed());
         let indicated = taken(&mut self.inputs.indicated);
+        let others = self.take_over();
         let topology = self.declared(&reports, at);
-        let goals = self.wanted();
+        let goals = self.wanted(others);
         Observation {
             at,
             traffic: fold(&reports, topology.as_deref().unwrap_or(&self.topology)),
@@ -289,22 +294,50 @@ impl Steps {
         }
     }
 
+    /// Has proxies report on the clusters of what is governed.
+    fn ask_for_reports(&self) {
+        let services = self.governed.services.iter();
+        let clusters = services.flat_map(|s| s.clusters.iter().map(ToString::to_string));
+        self.outputs.clusters.send_replace(Arc::new(clusters.collect()));
+    }
+
+    /// Takes over what is governed, if that changed; says whether it did.
+    fn take_over(&mut self) -> bool {
+        if !self.inputs.governed.has_changed().unwrap_or(false) {
+            return false;
+        }
+        let governed = Arc::clone(&self.inputs.governed.borrow_and_update());
+        if governed.services != self.governed.services {
+            self.known = config::known(&governed.services);
+            self.served = topology::served(&governed.services);
+        }
+        self.governed = governed;
+        let services = self.governed.services.iter();
+        let claimed: BTreeSet<_> = services.flat_map(|s| s.clusters.clone()).collect();
+        let found = &mut self.found;
+        self.unclaimed.retain(|id| {
+            let stays = !claimed.contains(&ClusterName::from(&*id.name));
+            if !stays {
+                found.remove(id);
+            }
+            stays
+        });
+        self.ask_for_reports();
+        true
+    }
+
     /// The topology, if it changed.
     fn declared(&mut self, reports: &[Report], at: Moment) -> Option<Arc<Topology>> {
         self.named.absorb(reports, at);
-        for (service, discovered) in &mut self.inputs.discovered {
-            if discovered.has_changed().unwrap_or(false) || !self.found.contains_key(service) {
-                self.found.insert(service.clone(), discovered.borrow_and_update().clone());
-            }
-        }
+        self.inputs.discovered.read(&self.governed.services, &mut self.found);
         self.unclaimed.extend(topology::unclaimed(
-            &self.setup.services,
+            &self.governed.services,
             reports,
             &self.topology,
             &self.found,
         ));
         let by_telemetry =
-            self.setup.services.iter().filter(|s| s.endpoints == Endpoints::Telemetry);
+            self.governed.services.iter().filter(|s| s.endpoints == Endpoints::Telemetry);
         let named: Vec<(ServiceId, Vec<ClusterName>)> = by_telemetry
             .map(|service| (service.id.clone(), service.clusters.clone()))
             .chain(self.unclaimed.iter().map(|id| (id.clone(), vec![ClusterName::from(&*id.name)])))
@@ -319,7 +352,7 @@ impl Steps {
                 self.found.insert(id, Arc::new(known));
             }
         }
-        let topology = topology::topology(&self.setup.services, &self.found, &self.topology);
+        let topology = topology::topology(&self.governed.services, &self.found, &self.topology);
         if topology == *self.topology && !self.first {
             return None;
         }
@@ -329,16 +362,15 @@ impl Steps {
 
     /// The goals, if they changed. A service whose endpoints only telemetry names is advised at
     /// most: nobody may be served from hearsay.
-    fn wanted(&mut self) -> Option<Arc<Goals>> {
-        if !self.inputs.policies.has_changed().unwrap_or(false) && !self.first {
+    fn wanted(&mut self, other_services: bool) -> Option<Arc<Goals>> {
+        let changed = self.inputs.policies.has_changed().unwrap_or(false);
+        if !changed && !other_services && !self.first {
             return None;
         }
         let in_force = self.inputs.policies.borrow_and_update().clone();
-        // Refused from the start of this life on: the last good ones are those of the one before.
-        let never_taken =
-            !in_force.refused().is_empty() && *in_force.checked() == Checked::default();
-        let mut goals =
-            if never_taken { self.state.goals.clone() } else { in_force.goals().clone() };
+        // Refused or not read since the start: the last good ones are those of the life before.
+        let taken = in_force.is_taken();
+        let mut goals = if taken { in_force.goals().clone() } else { self.state.goals.clone() };
         for goal in &mut goals.services {
             let reach = self.known.get(&goal.service);
             let only_seen = !matches!(reach, Some(Reach::Served | Reach::Routed));
@@ -351,6 +383,9 @@ impl Steps {
                      name it under services with a file or a DNS name"
                 );
             }
+        }
+        if !changed && !self.first && *self.goals == goals {
+            return None;
         }
         self.goals = Arc::new(goals);
         self.ask_for(objectives::queried(&self.goals));

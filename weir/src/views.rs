@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use weir_collectors::endpoints::Discovered;
 use weir_collectors::status::{Kind, Status};
 use weir_dashboard::board::Board;
 use weir_dashboard::view::Time;
@@ -14,12 +13,13 @@ use weir_dashboard::view::mesh::{
 };
 use weir_dashboard::view::service::Mode as ShownMode;
 use weir_engine::goal::{Goal, Indicator, Mode};
-use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::in_force::InForce;
 use weir_policies::problem::Problem;
 use weir_proxy_adapter::server;
 use weir_proxy_adapter::session::TypeStatus;
+
+use crate::governed::Sources;
 
 /// Telemetry is good if some source brought something within this time.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(30);
@@ -35,8 +35,8 @@ pub struct Feeds {
     pub standing: watch::Receiver<Arc<server::Standing>>,
     /// Policies.
     pub policies: watch::Receiver<InForce>,
-    /// Per service, its discovered endpoints.
-    pub discovered: Vec<(ServiceId, watch::Receiver<Arc<Discovered>>)>,
+    /// The discovered endpoints.
+    pub discovered: Sources,
     /// Whether proxies are answered.
     pub serves: watch::Receiver<bool>,
 }
@@ -45,7 +45,10 @@ impl Feeds {
     /// Tells the board how everything stands.
     pub fn show(&self, board: &Board, now: Moment) {
         let statuses = self.statuses.iter().map(|status| status.borrow().clone());
-        let statuses: Vec<Status> = statuses.filter(|status| !status.is_idle()).collect();
+        let cluster = self.discovered.cluster.as_ref();
+        let cluster = cluster.map(|found| Arc::clone(&found.statuses.borrow())).unwrap_or_default();
+        let statuses = statuses.filter(|status| !status.is_idle());
+        let statuses: Vec<Status> = statuses.chain(cluster.iter().cloned()).collect();
         let proxies = proxies(&self.proxies.borrow());
         board.set_health(self.health(&statuses, now));
         board.set_sources(statuses.into_iter().map(source).collect());
@@ -219,8 +222,14 @@ impl Feeds {
         if serves {
             return "serving".to_owned();
         }
-        let unlisted = self.discovered.iter().filter(|(_, found)| !found.borrow().listed);
+        let all = self.discovered.all();
+        let unlisted = all.iter().filter(|(_, found)| !found.listed);
         let unlisted = some(unlisted.map(|(service, _)| service.to_string()));
+        if unlisted.is_empty() {
+            return "no proxy is answered before policies and services have been read from the \
+                Kubernetes API: see /api/v1/sources for what is in the way"
+                .to_owned();
+        }
         format!(
             "no proxy is answered before the endpoints are known of {unlisted}: \
              see /api/v1/sources for what is in the way"
@@ -228,8 +237,8 @@ impl Feeds {
     }
 
     fn endpoints(&self) -> CheckView {
-        let withheld = self.discovered.iter().filter_map(|(service, found)| {
-            let found = found.borrow();
+        let all = self.discovered.all();
+        let withheld = all.iter().filter_map(|(service, found)| {
             (found.withheld > 0).then(|| {
                 let (gone, all) = (found.withheld, found.endpoints.len());
                 format!("{gone} of {all} of {service}")
@@ -263,7 +272,7 @@ fn check(name: &str, passes: bool, text: String) -> CheckView {
 }
 
 fn telemetry(statuses: &[Status], now: Moment) -> String {
-    let judging = |kind| !matches!(kind, Kind::Endpoints | Kind::Objectives);
+    let judging = |kind| !matches!(kind, Kind::Endpoints | Kind::Objectives | Kind::Kubernetes);
     let telemetry = statuses.iter().filter(|status| judging(status.kind));
     let fresh = telemetry
         .filter(|s| s.last_success.is_some_and(|at| now.since(at) < FRESH))

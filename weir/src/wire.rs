@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use weir_collectors::kubernetes::reach;
 use weir_collectors::status::Status;
 use weir_collectors::{INTAKE_CAPACITY, Intake, access_log, load_reports};
 use weir_dashboard::board::Board;
@@ -26,7 +27,7 @@ use weir_proxy_adapter::server::{self, Connections, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Service, SourceConfig, known};
 use crate::control::{self, Said};
-use crate::goals::Goals;
+use crate::goals::{Goals, Known};
 use crate::patterns::Fitter;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
 use crate::store;
@@ -141,12 +142,24 @@ impl Listeners {
 /// Starts everything; returns once sockets are bound and the last good state, if any, is served.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let listeners = Listeners::bind(&config).await?;
-    start_on(config, listeners)
+    let client = match &config.kubernetes {
+        Some(cluster) => Some(reach::client(&cluster.reach).await.context("kubernetes")?),
+        None => None,
+    };
+    begin(config, listeners, client)
 }
 
 /// As [`start`], on sockets that were bound already: for whoever has to tell others the
-/// addresses first. Must be called within a runtime.
+/// addresses first. Must be called within a runtime; asks no Kubernetes API server.
 pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+    begin(Config { kubernetes: None, ..config }, listeners, None)
+}
+
+fn begin(
+    config: Config,
+    listeners: Listeners,
+    client: Option<kube::Client>,
+) -> anyhow::Result<Running> {
     let data = store::take(&config.data_dir)?;
     let last_good = LastGood::open(&config.data_dir.join("state"))?;
     let (state, passed_over) = last_good.load::<State<Memory>>();
@@ -161,7 +174,8 @@ pub fn start_on(config: Config, listeners: Listeners) -> anyhow::Result<Running>
     let last = found.last.into_iter().chain(state.as_ref().map(|state| state.at)).max();
     let clock = Clock::start(last);
     let state = state.unwrap_or_default();
-    let running = Assembly::new(config, clock).start(state, (journal, last_good), listeners)?;
+    let running =
+        Assembly::new(config, clock, client).start(state, (journal, last_good), listeners)?;
     Ok(Running { data, ..running })
 }
 
@@ -174,10 +188,11 @@ struct Assembly {
     rest: CancellationToken,
     board: Arc<Board>,
     statuses: Vec<watch::Receiver<Status>>,
+    client: Option<kube::Client>,
 }
 
 impl Assembly {
-    fn new(config: Config, clock: Clock) -> Self {
+    fn new(config: Config, clock: Clock, client: Option<kube::Client>) -> Self {
         Self {
             board: Arc::new(Board::new(clock.now())),
             config,
@@ -186,6 +201,7 @@ impl Assembly {
             steps: CancellationToken::new(),
             rest: CancellationToken::new(),
             statuses: Vec::new(),
+            client,
         }
     }
 
@@ -205,8 +221,10 @@ impl Assembly {
     ) -> anyhow::Result<Running> {
         let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
         let relayed = relay.as_ref().map(TcpListener::local_addr).transpose()?;
-        let (goals, policies) =
-            Goals::open(self.config.policies.clone(), known(&self.config.services));
+        let (discovered, wanted) = self.discover(&state);
+        let there = discovered.cluster.as_ref().map(|found| found.services.clone());
+        let known = Known { configured: known(&self.config.services), cluster: there };
+        let (goals, policies) = Goals::open(self.config.policies.clone(), known);
         let stop = self.rest.clone();
         self.spawn("the policies' watch", async move {
             goals.run(stop).await;
@@ -216,10 +234,10 @@ impl Assembly {
         let (server, publisher) = Server::new(server::Config::new(1), self.clock.shared());
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
         let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
-        let discovered = self.discover(&state);
+        let governed = self.govern(&state, (policies.clone(), &discovered, wanted));
         let (serving, serves) = watch::channel(false);
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
-        let objectives = self.collect(&intake, &asked)?;
+        let objectives = self.collect(&intake, &asked, &governed)?;
         self.serve_pages(api, metrics);
         let (fitter, (seen, fitted)) = Fitter::new();
         let stop = self.rest.clone();
@@ -241,13 +259,13 @@ impl Assembly {
             serves,
         });
         let setup = Setup {
-            services: self.config.services.clone(),
             native: native(&self.config.services),
             log_budget: log_budget(&self.config),
             clock: self.clock.clone(),
         };
         let said = self.listen_to_people();
-        let inputs = Inputs { reports, log, indicated, fitted, said, policies, discovered };
+        let inputs =
+            Inputs { reports, log, indicated, fitted, said, policies, governed, discovered };
         let outputs = Outputs {
             journal: Some(journal),
             last_good: Some(last_good),

@@ -8,7 +8,7 @@ use weir_engine::names::{PolicyName, ServiceId};
 use weir_engine::units::{Millis, Ratio};
 
 use super::conflict::Ruling;
-use super::{Entry, File, Policy};
+use super::{Entry, File, Policy, Port, Target};
 use crate::document::{self, AdaptiveTrafficPolicy, IndicatorType, Spec};
 
 /// The window of a promise that names none: four weeks, so that every weekday counts alike.
@@ -32,8 +32,27 @@ pub(super) fn policy(entry: &Entry, ruling: &Ruling, file: &File<'_>) -> Policy 
         mode: mode(spec),
         suspended: is_suspended(spec),
         governs: ruling.governs.clone(),
+        targets: targets(&entry.policy, &ruling.governs),
         conflicts: ruling.conflicts.clone(),
     }
+}
+
+/// What has to be there for the policy: what it governs, and the versions of its rollout.
+fn targets(policy: &AdaptiveTrafficPolicy, governs: &[ServiceId]) -> Vec<Target> {
+    let id = |name: &str| ServiceId::new(policy.metadata.namespace(), name);
+    let governed = policy.spec.target_refs.iter().map(|target| Target {
+        service: id(target.name.as_str()),
+        port: target.section_name.as_ref().map(|name| Port::Name(name.as_str().to_owned())),
+    });
+    let mut targets: Vec<Target> =
+        governed.filter(|target| governs.contains(&target.service)).collect();
+    let rollout = policy.spec.rollout.as_ref().filter(|_| !targets.is_empty());
+    let versions = rollout.into_iter().flat_map(|it| [&it.value.stable_ref, &it.value.canary_ref]);
+    targets.extend(versions.map(|version| Target {
+        service: id(version.name.as_str()),
+        port: version.port.as_ref().and_then(|it| it.small().try_into().ok()).map(Port::Number),
+    }));
+    targets
 }
 
 /// One goal per service that the policy governs.

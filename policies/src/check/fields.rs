@@ -58,11 +58,6 @@ fn targets(targets: &[TargetRef], tell: &mut Tell<'_>) {
             let mend = "keep one: a policy governs all ports of its target";
             tell(finding(target.name.span, &field("name"), Code::DuplicateName, what, mend));
         }
-        if let Some(port) = &target.section_name {
-            let what = "`sectionName` is accepted, not yet acted on".to_owned();
-            let mend = format!("until then the policy governs all ports of `{name}`");
-            tell(finding(port.span, &field("sectionName"), Code::NotYetActive, what, &mend));
-        }
     }
 }
 

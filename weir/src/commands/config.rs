@@ -39,6 +39,7 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("journal.max_mib", (config.journal_max >> 20).to_string()),
         ("tick", format!("{:?}", config.tick)),
         ("policies", policies.map_or_else(|| "none".to_owned(), |p| p.display().to_string())),
+        ("kubernetes", config.kubernetes.as_ref().map_or("none".to_owned(), ToString::to_string)),
         ("services", list(config.services.iter().map(|service| service.id.to_string()))),
         ("relay", config.relay.as_ref().map_or_else(|| "none".to_owned(), relay)),
         ("sources", list(config.sources.iter().map(ToString::to_string))),

@@ -9,15 +9,15 @@ use weir_collectors::prometheus::query::{Query, Values};
 use weir_collectors::prometheus::recipe::What;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::Source as Counts;
-use weir_engine::topology::{BalancerPolicy, ClientKind, ClusterForm};
-use weir_engine::units::Ratio;
+use weir_engine::topology::ClusterForm;
 use weir_policies::problem::{Code, Problem};
 use weir_policies::reader::At;
 use weir_policies::source::{Finding, Source, Span};
 
+use super::balancer::form;
 use super::{
-    Config, Endpoints, Given, Origin, Preset, PrometheusConfig, ScrapeConfig, Service,
-    SourceConfig, file, secrets,
+    Config, Endpoints, Given, KubernetesConfig, Origin, Preset, PrometheusConfig, ScrapeConfig,
+    Service, SourceConfig, file, kubernetes, secrets,
 };
 use crate::store::journal;
 
@@ -29,6 +29,9 @@ const METRICS_PORT: u16 = 9_981;
 pub(crate) const TICK_MIN: Duration = Duration::from_millis(100);
 /// Nor longer: past it evidence is stale before it is used.
 const TICK_MAX: Duration = Duration::from_secs(60);
+/// How a service's source of endpoints is written.
+pub(super) const ONE_SOURCE: &str = "write one of file: PATH, dns: NAME:PORT, kubernetes: {port: PORT}, \
+     telemetry: true or versions: true";
 /// Proxies report no faster.
 const REPORTS_MIN: Duration = Duration::from_secs(1);
 /// A proxy renders all its statistics for each scrape.
@@ -50,7 +53,12 @@ impl<'a> Check<'a> {
         Self { source, folder, problems: Vec::new() }
     }
 
-    fn refuse(&mut self, span: Span, field: &str, (code, what, mend): (Code, String, &str)) {
+    pub(super) fn refuse(
+        &mut self,
+        span: Span,
+        field: &str,
+        (code, what, mend): (Code, String, &str),
+    ) {
         let finding = Finding { span, field: field.to_owned(), code, what, mend: mend.to_owned() };
         self.problems.push(self.source.problem(finding));
     }
@@ -147,9 +155,11 @@ pub(super) fn config(
     settle("services", written(!file.services.is_empty()));
     settle("relay", written(file.relay.is_some()));
     settle("listen.hosts", written(!file.listen.hosts.is_empty()));
+    settle("kubernetes", written(file.kubernetes.is_some()));
     settle("journal.max_mib", written(file.journal.max_mib.is_some()));
     let sources = sources(file.sources, &mut check);
     let counts = counts(&sources);
+    let kubernetes = file.kubernetes.map(|it| kubernetes::config(it, counts, &mut check));
     let mut address =
         |name, given: Option<(SocketAddr, Origin)>, written: Option<At<String>>, port| {
             let from_file = written.as_ref().and_then(|written| socket(written, name, &mut check));
@@ -190,7 +200,8 @@ pub(super) fn config(
         journal_max: journal_max(file.journal.max_mib, &mut check),
         tick,
         policies,
-        services: services(file.services, counts, &mut check),
+        services: services(file.services, (counts, kubernetes.as_ref()), &mut check),
+        kubernetes,
         sources,
         relay: file.relay.and_then(|relay| super::relay::relay(relay, &mut check)),
         origins,
@@ -246,14 +257,18 @@ fn counts(sources: &[SourceConfig]) -> Counts {
     sources.iter().map(rank).min().unwrap_or(Counts::LoadReport)
 }
 
-fn services(entries: Vec<file::Service>, counts: Counts, check: &mut Check<'_>) -> Vec<Service> {
+fn services(
+    entries: Vec<file::Service>,
+    (counts, kubernetes): (Counts, Option<&KubernetesConfig>),
+    check: &mut Check<'_>,
+) -> Vec<Service> {
     let mut ids = BTreeSet::new();
     let mut clusters = BTreeSet::new();
     let mut services = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let field = format!("services[{index}]");
         let span = entry.name.span;
-        let service = service(entry, &field, counts, check);
+        let service = service(entry, &field, (counts, kubernetes), check);
         if !ids.insert(service.id.clone()) {
             let what = format!("service {} stands twice", service.id);
             check.refuse(span, &field, (Code::DuplicateName, what, "merge the two entries"));
@@ -271,7 +286,12 @@ fn services(entries: Vec<file::Service>, counts: Counts, check: &mut Check<'_>) 
     services
 }
 
-fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<'_>) -> Service {
+fn service(
+    entry: file::Service,
+    field: &str,
+    (counts, kubernetes): (Counts, Option<&KubernetesConfig>),
+    check: &mut Check<'_>,
+) -> Service {
     let namespace = entry.namespace.as_ref().map_or("default", |name| name.value.as_str());
     for name in entry.namespace.iter().chain([&entry.name]) {
         if name.value.is_empty() || name.value.contains('/') {
@@ -282,7 +302,13 @@ fn service(entry: file::Service, field: &str, counts: Counts, check: &mut Check<
     let id = ServiceId::new(namespace, &entry.name.value);
     let mut clusters: Vec<ClusterName> =
         entry.clusters.iter().map(|name| name.value.as_str().into()).collect();
-    let endpoints = endpoints(&entry.endpoints, field, check);
+    let endpoints = match &entry.endpoints.value.kubernetes {
+        Some(of) => {
+            kubernetes::alone(&entry.endpoints, field, check);
+            kubernetes::service((of, entry.endpoints.span), &id, (field, kubernetes), check)
+        }
+        None => endpoints(&entry.endpoints, field, check),
+    };
     if clusters.is_empty() && endpoints != Endpoints::Versions {
         clusters.push(entry.name.value.as_str().into());
     }
@@ -330,7 +356,7 @@ fn refuse_own_clusters(
 }
 
 fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) -> Endpoints {
-    let file::Endpoints { file, dns, telemetry, versions } = &written.value;
+    let file::Endpoints { file, dns, telemetry, versions, .. } = &written.value;
     match (file, dns, telemetry, versions) {
         (Some(file), None, false, false) => Endpoints::File(check.folder.join(file)),
         (None, Some(dns), false, false) => {
@@ -345,50 +371,9 @@ fn endpoints(written: &At<file::Endpoints>, field: &str, check: &mut Check<'_>) 
         (None, None, false, true) => Endpoints::Versions,
         _ => {
             let what = "a service has exactly one source of endpoints".to_owned();
-            let mend = "write one of file: PATH, dns: NAME:PORT, telemetry: true or versions: true";
-            check.refuse(written.span, field, (Code::Contradiction, what, mend));
+            check.refuse(written.span, field, (Code::Contradiction, what, ONE_SOURCE));
             Endpoints::Telemetry
         }
-    }
-}
-
-fn form(balancer: &file::Balancer, field: &str, check: &mut Check<'_>) -> ClusterForm {
-    let policy = match balancer.policy.as_ref().map(|policy| policy.value.as_str()) {
-        None | Some("LEAST_REQUEST") => BalancerPolicy::LeastRequest,
-        Some("ROUND_ROBIN") => BalancerPolicy::RoundRobin,
-        Some("RANDOM") => BalancerPolicy::Random,
-        Some(other) => {
-            let what = format!("{other:?} is no policy whose shares Weir knows");
-            let span = balancer.policy.as_ref().map_or(Span { start: 0, end: 0 }, |p| p.span);
-            check.wrong(span, field, what, "use LEAST_REQUEST, ROUND_ROBIN or RANDOM");
-            BalancerPolicy::LeastRequest
-        }
-    };
-    let client = match balancer.client.as_ref().map(|client| client.value.as_str()) {
-        None | Some("envoy") => ClientKind::Envoy,
-        Some("grpc") => ClientKind::Grpc,
-        Some(other) => {
-            let what = format!("{other:?} is no client that Weir knows");
-            let span = balancer.client.as_ref().map_or(Span { start: 0, end: 0 }, |c| c.span);
-            check.wrong(span, field, what, "use envoy or grpc");
-            ClientKind::Envoy
-        }
-    };
-    let panic_threshold = balancer
-        .healthy_panic_threshold
-        .as_ref()
-        .map_or(Some(Ratio::clamped(0.5)), |percent| Ratio::percent(percent.value));
-    if let (None, Some(percent)) = (panic_threshold, &balancer.healthy_panic_threshold) {
-        let what = format!("{} is no percentage", percent.value);
-        check.wrong(percent.span, field, what, "write a number from 0 to 100");
-    }
-    ClusterForm {
-        client,
-        policy,
-        locality_weighted: balancer.locality_weighted,
-        zone_aware: balancer.zone_aware,
-        slow_start: balancer.slow_start,
-        panic_threshold: panic_threshold.unwrap_or(Ratio::clamped(0.5)),
     }
 }
 

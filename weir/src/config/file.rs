@@ -22,6 +22,8 @@ pub struct File {
     pub tick: Option<At<String>>,
     /// The folder of policies.
     pub policies: Option<String>,
+    /// A Kubernetes API server, if one is asked.
+    pub kubernetes: Option<Kubernetes>,
     /// What is governed.
     pub services: Vec<Service>,
     /// Where telemetry comes from; `push` by default.
@@ -82,10 +84,71 @@ pub struct Endpoints {
     pub file: Option<String>,
     /// `name:port`.
     pub dns: Option<String>,
+    /// A Service of the cluster that `kubernetes` leads to.
+    pub kubernetes: Option<KubernetesService>,
     /// Whoever the telemetry names.
     pub telemetry: bool,
     /// None: a policy's rollout says which services are its versions.
     pub versions: bool,
+}
+
+/// A Kubernetes API server, and what is asked of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// A kubeconfig, relative to the configuration's folder; the pod's service account if left out.
+    pub kubeconfig: Option<At<String>>,
+    /// The context in it; its current one if left out.
+    pub context: Option<At<String>>,
+    /// The namespaces that are watched; all if left out.
+    pub namespaces: Option<At<Vec<At<String>>>>,
+    /// How proxies name the cluster of a service that only policies name.
+    pub clusters: Option<At<String>>,
+    /// What the proxies make of such clusters.
+    pub balancer: Option<At<Balancer>>,
+}
+
+/// A Service of a Kubernetes cluster.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesService {
+    /// Its name; that of the service if left out.
+    pub service: Option<At<String>>,
+    /// Its namespace; that of the service if left out.
+    pub namespace: Option<At<String>>,
+    /// The name or the number of its port; needed where it has several.
+    pub port: Option<At<Port>>,
+}
+
+/// A port: its name, or its number.
+#[derive(Debug)]
+pub enum Port {
+    /// `http`.
+    Name(String),
+    /// `80`.
+    Number(u64),
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl serde::de::Visitor<'_> for Either {
+            type Value = Port;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name or the number of a port")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Port, E> {
+                Ok(Port::Name(name.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Port, E> {
+                Ok(Port::Number(number))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// How a cluster that others write picks endpoints.

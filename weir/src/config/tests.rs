@@ -1,4 +1,5 @@
 use super::*;
+use weir_collectors::kubernetes::catalog::ServicePort;
 
 fn read(text: &str) -> Result<Config, Vec<Problem>> {
     from_bytes(Path::new("conf/weir.yaml"), text.as_bytes(), Given::default())
@@ -132,4 +133,42 @@ fn durations_are_those_of_the_gateway_api() {
         let parsed = check::parse_duration(text).map(|duration| duration.as_millis());
         assert_eq!(parsed, expected, "{text:?}");
     }
+}
+
+#[test]
+fn a_services_endpoints_may_be_those_of_a_kubernetes_service() {
+    let config = read(
+        "kubernetes: {kubeconfig: kube.yaml, namespaces: [shop]}
+services:
+  - {namespace: shop, name: web, endpoints: {kubernetes: {port: http}}}
+  - {name: till, endpoints: {kubernetes: {service: checkout, namespace: shop, port: 80}}}
+",
+    )
+    .unwrap();
+    let of = |index: usize| match &config.services[index].endpoints {
+        Endpoints::Kubernetes { of, port } => format!("{of} {}", port.as_ref().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((of(1), of(0)), ("shop/web http".to_owned(), "shop/checkout 80".to_owned()));
+    let cluster = config.kubernetes.unwrap();
+    assert_eq!(cluster.to_string(), "conf/kube.yaml, namespaces [shop]");
+    let port = ServicePort { name: "http".to_owned(), number: 80 };
+    let name = cluster.clusters.of(&ServiceId::new("shop", "web"), &port);
+    assert_eq!(name.as_str(), "outbound|80||web.shop.svc.cluster.local");
+}
+
+#[test]
+fn what_is_wrong_with_a_cluster_is_said() {
+    let of_cluster = "services: [{name: web, endpoints: {kubernetes: {port: http}}}]";
+    refused(of_cluster, 1, "no Kubernetes cluster is named");
+    refused(&format!("kubernetes: {{namespaces: [shop]}}\n{of_cluster}"), 2, "not among those");
+    refused("kubernetes: {context: here}", 1, "none is named");
+    refused("kubernetes: {namespaces: []}", 1, "cannot be watched");
+    refused("kubernetes: {namespaces: [Shop/x]}", 1, "is no name of a Kubernetes object");
+    refused("kubernetes: {clusters: 'shop-{port}'}", 1, "two services would have one cluster");
+    refused("kubernetes: {balancer: {policy: MAGLEV}}", 1, "no policy whose shares");
+    let port = "kubernetes: {}\nservices: [{name: web, endpoints: {kubernetes: {port: 0}}}]";
+    refused(port, 2, "no number of a port");
+    let two = "kubernetes: {}\nservices: [{name: web, endpoints: {dns: 'a:1', kubernetes: {}}}]";
+    refused(two, 2, "exactly one source");
 }

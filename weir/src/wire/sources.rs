@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use weir_collectors::endpoints::{self, Discovered};
+use tokio_util::sync::CancellationToken;
+use weir_collectors::endpoints;
+use weir_collectors::kubernetes::discovery;
 use weir_collectors::prometheus;
 use weir_collectors::prometheus::objectives::{self, Wanted};
 use weir_collectors::prometheus::recipe::{self, Istio, Recipe};
 use weir_collectors::status::{Kind, Publisher};
 use weir_collectors::{Intake, admin, http, scrape};
-use weir_engine::names::{ClusterName, ServiceId};
+use weir_engine::names::ClusterName;
 use weir_engine::observation::Indicated;
 use weir_engine::state::State;
 use weir_models::reference::Memory;
 
+use weir_policies::in_force::InForce;
+
 use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
+use crate::governed::{Ends, Governed, Governing, Sources};
 
-/// Where a service's endpoints can be read from as they are found.
-type Reader = (ServiceId, watch::Receiver<Arc<Discovered>>);
+/// By which discovery is told whose endpoints are wanted of a cluster.
+type Wants = watch::Sender<Arc<Vec<discovery::Wanted>>>;
 
 /// By which the objectives to ask for are told.
 type Objectives = watch::Sender<Arc<Vec<Wanted>>>;
@@ -29,13 +34,15 @@ const OBJECTIVES_LEAST: Duration = Duration::from_secs(5);
 
 impl Assembly {
     /// Starts discovery; what an earlier life knew stands until a source has listed.
-    pub(super) fn discover(&mut self, state: &State<Memory>) -> Vec<Reader> {
+    pub(super) fn discover(&mut self, state: &State<Memory>) -> (Sources, Option<Wants>) {
         let mut readers = Vec::new();
         for service in self.config.services.clone() {
             let source = match service.endpoints {
                 Endpoints::File(path) => endpoints::Source::File(path),
                 Endpoints::Dns(name) => endpoints::Source::Dns(name),
-                Endpoints::Telemetry | Endpoints::Versions => continue,
+                Endpoints::Kubernetes { .. } | Endpoints::Telemetry | Endpoints::Versions => {
+                    continue;
+                }
             };
             let known = state.services.iter().find(|known| known.topology.service == service.id);
             let last_known = known.map(|known| known.topology.endpoints.clone());
@@ -53,7 +60,47 @@ impl Assembly {
                 Ok(())
             });
         }
-        readers
+        let cluster = self.watch_cluster();
+        let (found, wanted) =
+            cluster.map_or((None, None), |(found, wants)| (Some(found), Some(wants)));
+        (Sources::new(readers, found), wanted)
+    }
+
+    /// Starts the watches on a cluster, if there is one.
+    fn watch_cluster(&mut self) -> Option<(discovery::Found, Wants)> {
+        let (config, client) = (self.config.kubernetes.as_ref()?, self.client.as_ref()?);
+        let (wants, wanted) = watch::channel(Arc::default());
+        let asked = discovery::Config { namespaces: config.namespaces.clone(), wanted };
+        let (discovery, found) = asked.build(client, self.clock.shared());
+        let stop = self.rest.clone();
+        self.spawn("the watches on the cluster", async move {
+            discovery.run(stop).await;
+            Ok(())
+        });
+        Some((found, wants))
+    }
+
+    /// What is governed: without a cluster, what is configured.
+    pub(super) fn govern(
+        &mut self,
+        state: &State<Memory>,
+        (policies, discovered, wanted): (watch::Receiver<InForce>, &Sources, Option<Wants>),
+    ) -> watch::Receiver<Arc<Governed>> {
+        let services = self.config.services.clone();
+        let cluster = self.config.kubernetes.clone();
+        let (Some(cluster), Some(found), Some(wanted)) =
+            (cluster, discovered.cluster.clone(), wanted)
+        else {
+            return watch::channel(Arc::new(Governed { services, settled: true })).1;
+        };
+        let ends = Ends { policies, found, wanted };
+        let (governing, governed) = Governing::new(services, cluster, state, ends);
+        let stop = self.rest.clone();
+        self.spawn("the governed services", async move {
+            governing.run(stop).await;
+            Ok(())
+        });
+        governed
     }
 
     /// Starts what Weir asks: proxies' statistics and Prometheus servers. Objectives are asked of
@@ -62,17 +109,18 @@ impl Assembly {
         &mut self,
         intake: &Intake,
         answers: &mpsc::Sender<Indicated>,
+        governed: &watch::Receiver<Arc<Governed>>,
     ) -> anyhow::Result<Option<Objectives>> {
         let mut objectives = None;
         for source in self.config.sources.clone() {
             match source {
                 SourceConfig::Push { .. } => {}
-                SourceConfig::Scrape(config) => self.scrape(&config, intake)?,
+                SourceConfig::Scrape(config) => self.scrape(&config, intake, governed)?,
                 SourceConfig::Prometheus(config) => {
                     if objectives.is_none() {
                         objectives = Some(self.ask_for_objectives(&config, answers)?);
                     }
-                    self.ask(config, intake)?;
+                    self.ask(config, intake, governed)?;
                 }
             }
         }
@@ -102,24 +150,29 @@ impl Assembly {
         Ok(objectives)
     }
 
-    fn clusters(&self) -> Vec<ClusterName> {
-        self.config.services.iter().flat_map(|service| service.clusters.clone()).collect()
-    }
-
-    fn scrape(&mut self, config: &ScrapeConfig, intake: &Intake) -> anyhow::Result<()> {
+    fn scrape(
+        &mut self,
+        config: &ScrapeConfig,
+        intake: &Intake,
+        governed: &watch::Receiver<Arc<Governed>>,
+    ) -> anyhow::Result<()> {
         for url in &config.targets {
-            let asked = scrape::Config {
-                http: config.http.clone(),
-                interval: config.interval,
-                clusters: self.clusters(),
-                ..scrape::Config::of(url)
-            };
-            let target = http::shown(&http::target(url)?);
+            let (url, config) = (url.clone(), config.clone());
+            let target = http::shown(&http::target(&url)?);
             let (publisher, status) = Publisher::new("scrape", Kind::Scrape, &target);
             self.statuses.push(status);
             let (intake, now, stop) = (intake.clone(), self.clock.shared(), self.rest.clone());
+            let asking = following(governed.clone(), stop, move |services, stop| {
+                let asked = scrape::Config {
+                    http: config.http.clone(),
+                    interval: config.interval,
+                    clusters: clusters(&services),
+                    ..scrape::Config::of(&url)
+                };
+                asked.run(intake.clone(), publisher.clone(), now.clone(), stop)
+            });
             self.spawn("a scrape", async move {
-                asked.run(intake, publisher, now, stop).await;
+                asking.await;
                 Ok(())
             });
         }
@@ -145,28 +198,66 @@ impl Assembly {
         Ok(())
     }
 
-    fn ask(&mut self, config: PrometheusConfig, intake: &Intake) -> anyhow::Result<()> {
-        let recipes = recipes(&config, &self.config.services)?;
-        let asked = prometheus::Config {
-            http: config.http,
-            interval: config.interval,
-            ..prometheus::Config::of(&config.url, recipes)
-        };
+    fn ask(
+        &mut self,
+        config: PrometheusConfig,
+        intake: &Intake,
+        governed: &watch::Receiver<Arc<Governed>>,
+    ) -> anyhow::Result<()> {
+        recipes(&config, &self.config.services)?;
         let target = http::shown(&http::target(&config.url)?);
         let (publisher, status) = Publisher::new("prometheus", Kind::Prometheus, &target);
         self.statuses.push(status);
         let (intake, now, stop) = (intake.clone(), self.clock.shared(), self.rest.clone());
+        let asking = following(governed.clone(), stop, move |services, stop| {
+            let recipes = recipes(&config, &services).unwrap_or_else(|error| {
+                tracing::error!(%error, "a cluster's name fits into no query: nothing is asked");
+                Vec::new()
+            });
+            let asked = prometheus::Config {
+                http: config.http.clone(),
+                interval: config.interval,
+                ..prometheus::Config::of(&config.url, recipes)
+            };
+            asked.run(intake.clone(), publisher.clone(), now.clone(), stop)
+        });
         self.spawn("a Prometheus client", async move {
-            asked.run(intake, publisher, now, stop).await;
+            asking.await;
             Ok(())
         });
         Ok(())
     }
 }
 
+/// Runs a part for what is governed, and anew whenever that changes.
+async fn following<R: Future<Output = ()>>(
+    mut governed: watch::Receiver<Arc<Governed>>,
+    stop: CancellationToken,
+    run: impl Fn(Vec<Service>, CancellationToken) -> R,
+) {
+    while !stop.is_cancelled() {
+        let services = governed.borrow_and_update().services.clone();
+        let ended = stop.child_token();
+        let part = run(services.clone(), ended.clone());
+        let others = async {
+            let is_other = |now: &Arc<Governed>| now.services != services;
+            if governed.wait_for(is_other).await.is_err() {
+                // Nothing will change any more.
+                stop.cancelled().await;
+            }
+            ended.cancel();
+        };
+        tokio::join!(part, others);
+    }
+}
+
+fn clusters(services: &[Service]) -> Vec<ClusterName> {
+    services.iter().flat_map(|service| service.clusters.clone()).collect()
+}
+
 /// What a server is asked for: a preset's queries, and the user's own.
 fn recipes(config: &PrometheusConfig, services: &[Service]) -> anyhow::Result<Vec<Recipe>> {
-    let clusters: Vec<ClusterName> = services.iter().flat_map(|s| s.clusters.clone()).collect();
+    let clusters = clusters(services);
     let mut recipes = match config.preset {
         Preset::Envoy => recipe::envoy(&clusters)?,
         Preset::Istio => istio(services)?,

@@ -9,7 +9,7 @@ pub(super) fn check(spec: &Spec, rollout: &Rollout, tell: &mut Tell<'_>) {
     target(spec, tell);
     steps(rollout, tell);
     versions(spec, rollout, tell);
-    later(spec, rollout, tell);
+    later(spec, tell);
 }
 
 /// Its versions are of one service.
@@ -58,15 +58,7 @@ fn versions(spec: &Spec, rollout: &Rollout, tell: &mut Tell<'_>) {
 }
 
 /// What is read and checked, and acted on by a later version only.
-fn later(spec: &Spec, rollout: &Rollout, tell: &mut Tell<'_>) {
-    for (name, version) in [("stableRef", &rollout.stable_ref), ("canaryRef", &rollout.canary_ref)]
-    {
-        let Some(port) = &version.port else { continue };
-        let what = "`port` is accepted, not yet acted on".to_owned();
-        let mend = format!("until then all ports of `{}` are meant", version.name.as_str());
-        let field = format!("spec.rollout.{name}.port");
-        tell(finding(port.span, &field, Code::NotYetActive, what, &mend));
-    }
+fn later(spec: &Spec, tell: &mut Tell<'_>) {
     for (index, objective) in spec.objectives.as_deref().unwrap_or_default().iter().enumerate() {
         if objective.indicator.kind.value == IndicatorType::Prometheus {
             let name = objective.name.as_str();
