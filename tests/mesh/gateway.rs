@@ -21,7 +21,7 @@ const NAMESPACE: &str = "gateway";
 
 /// A Gateway on port 80 (Envoy Gateway adds 10000 outside a cluster) whose only route splits its
 /// requests over two Backends.
-fn documents(pods: &BTreeMap<String, SocketAddr>, first: u32, second: u32) -> String {
+pub(crate) fn documents(pods: &BTreeMap<String, SocketAddr>, first: u32, second: u32) -> String {
     let backend = |version: &str| {
         let own = pods.iter().filter(|(pod, _)| pod.starts_with(&format!("shop-{version}-")));
         let endpoints: String = own
@@ -70,21 +70,25 @@ spec:
     [gateway, backend("v1"), backend("v2")].concat()
 }
 
-fn second(taken: &BTreeMap<String, u64>) -> f64 {
+pub(crate) fn second(taken: &BTreeMap<String, u64>) -> f64 {
     let all: u64 = taken.values().sum();
     let second: u64 =
         taken.iter().filter(|(pod, _)| pod.starts_with("shop-v2-")).map(|(_, taken)| taken).sum();
     second as f64 / all.max(1) as f64
 }
 
-async fn a_weight_moves_requests(cluster: Arc<Cluster>) {
-    cluster.namespace(NAMESPACE).await;
+/// Two versions of a shop, of two pods each.
+pub(crate) async fn shop(cluster: &Cluster, namespace: &str) {
+    cluster.namespace(namespace).await;
     let of = |version| {
-        Workload { namespace: NAMESPACE, app: "shop", version, replicas: 2, spare: false }
-            .document()
+        Workload { namespace, app: "shop", version, replicas: 2, spare: false }.document()
     };
-    cluster.apply(&[of("v1"), of("v2"), service(NAMESPACE, "shop")].concat()).await;
-    cluster.ready(NAMESPACE, "shop", 4).await;
+    cluster.apply(&[of("v1"), of("v2"), service(namespace, "shop")].concat()).await;
+    cluster.ready(namespace, "shop", 4).await;
+}
+
+async fn a_weight_moves_requests(cluster: Arc<Cluster>) {
+    shop(&cluster, NAMESPACE).await;
     let pods = cluster.kubelet.addresses(NAMESPACE).await;
     let gateway = Gateway::start(&cluster, "envoy-gateway", &documents(&pods, 90, 10)).await;
     let plan = Plan {

@@ -2,6 +2,7 @@
 //! without Weir is what has to stay so with it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 const RATE: f64 = 300.0;
 
 /// Two versions of a shop, known to Istio as two subsets.
-async fn two_versions(cluster: &Cluster, namespace: &str) {
+pub(crate) async fn two_versions(cluster: &Cluster, namespace: &str) {
     cluster.namespace(namespace).await;
     let of = |version| Workload { namespace, app: "shop", version, replicas: 2, spare: false };
     let rule = format!(
@@ -49,7 +50,7 @@ spec:
     cluster.ready(namespace, "shop", 4).await;
 }
 
-fn weights(namespace: &str, first: u32, second: u32) -> String {
+pub(crate) fn weights(namespace: &str, first: u32, second: u32) -> String {
     format!(
         "
 apiVersion: networking.istio.io/v1
@@ -66,11 +67,16 @@ spec:
     )
 }
 
-async fn client(cluster: &Cluster, namespace: &str, istiod: &Istiod, variant: Variant) -> Sidecar {
+pub(crate) async fn client(
+    cluster: &Cluster,
+    namespace: &str,
+    ads: SocketAddr,
+    variant: Variant,
+) -> Sidecar {
     let plan = Plan {
         name: &format!("client-{namespace}"),
         node: istiod::node(namespace),
-        ads: istiod.ads,
+        ads,
         transport: None,
         variant,
         listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
@@ -92,7 +98,7 @@ async fn a_weight_moves_requests(cluster: Arc<Cluster>) {
     let namespace = "weights";
     let istiod = Istiod::start(&cluster, "istiod-weights").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
+    let client = client(&cluster, namespace, istiod.ads, Variant::Delta).await;
     let subset = format!("outbound|80|v2|{}", istiod::host(namespace, "shop"));
     soon("the proxy has both pods of v2", async || client.endpoints(&subset).await.len() == 2)
         .await;
@@ -115,7 +121,7 @@ async fn endpoints_follow_pods(cluster: Arc<Cluster>) {
     let namespace = "follows";
     let istiod = Istiod::start(&cluster, "istiod-follows").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
+    let client = client(&cluster, namespace, istiod.ads, Variant::Delta).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     for (replicas, all) in [(2, 4), (5, 7), (1, 3)] {
         let count = format!("--replicas={replicas}");
@@ -137,7 +143,7 @@ async fn endpoints_come_as_described(cluster: Arc<Cluster>) {
     let namespace = "described";
     let istiod = Istiod::start(&cluster, "istiod-described").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod, Variant::World).await;
+    let client = client(&cluster, namespace, istiod.ads, Variant::World).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     soon("the proxy has all pods", async || client.endpoints(&whole).await.len() == 4).await;
     let dump = client.envoy.admin.config_dump().await.unwrap();
@@ -179,7 +185,7 @@ async fn nobody_notices_its_restart(cluster: Arc<Cluster>) {
     let namespace = "restarts";
     let mut istiod = Istiod::start(&cluster, "istiod-restarts").await;
     two_versions(&cluster, namespace).await;
-    let client = client(&cluster, namespace, &istiod, Variant::Delta).await;
+    let client = client(&cluster, namespace, istiod.ads, Variant::Delta).await;
     let traffic = Traffic::start(client.listener, RATE);
     traffic.more(100).await;
     istiod.child.kill().await.unwrap();

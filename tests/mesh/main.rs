@@ -20,6 +20,7 @@ mod istio;
 mod gateway;
 mod flagger;
 mod snapshots;
+mod relay;
 mod stage;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn tests() -> Vec<Test> {
         gateway::tests(),
         flagger::tests(),
         snapshots::tests(),
+        relay::tests(),
     ];
     all.into_iter().flatten().collect()
 }

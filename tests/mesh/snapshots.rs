@@ -30,10 +30,10 @@ async fn by_world(cluster: Arc<Cluster>) {
     weights_move_requests(&cluster, Variant::World, "world").await;
 }
 
-/// A cluster of two endpoints with these weights, and a route to it.
-fn resources(addresses: &[SocketAddr], weights: [u32; 2]) -> Value {
+/// A cluster of endpoints with these weights, and a route to it.
+pub(crate) fn resources(addresses: &[SocketAddr], weights: &[u32]) -> Value {
     let ads = json!({"resource_api_version": "V3", "ads": {}});
-    let endpoint = |(address, weight): (&SocketAddr, u32)| {
+    let endpoint = |(address, weight): (&SocketAddr, &u32)| {
         let at = json!({"address": address.ip().to_string(), "port_value": address.port()});
         json!({"endpoint": {"address": {"socket_address": at}}, "load_balancing_weight": weight})
     };
@@ -59,7 +59,7 @@ async fn weights_move_requests(cluster: &Cluster, variant: Variant, word: &str) 
     let backends = backends(2);
     let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
     let name = format!("go-control-plane-{word}");
-    let snapshots = Snapshots::start(cluster, &name, &resources(&addresses, [1, 1])).await;
+    let snapshots = Snapshots::start(cluster, &name, &resources(&addresses, &[1, 1])).await;
     let plan = Plan {
         name: &format!("client-{word}"),
         node: json!({"id": "client", "cluster": "clients"}),
@@ -79,7 +79,7 @@ async fn weights_move_requests(cluster: &Cluster, variant: Variant, word: &str) 
     };
     let before = taking().await;
     assert!((0.45..0.55).contains(&before), "{before} went to the second, not a half");
-    snapshots.write(&resources(&addresses, [1, 4]));
+    snapshots.write(&resources(&addresses, &[1, 4]));
     soon("the proxy has the weights", async || {
         let endpoints = client.endpoints("shop").await;
         endpoints.iter().any(|endpoint| endpoint.weight == 4)

@@ -9,6 +9,7 @@
 //! Nothing is simulated but the kubelet and the containers, so what is proven here about roles,
 //! schemas, conflicts and the order of events holds in a real cluster.
 
+pub mod before;
 pub mod flagger;
 pub mod gateway;
 pub mod identity;

@@ -62,9 +62,14 @@ impl Gateway {
         write(&self.room, documents);
     }
 
+    /// One of the files by which a proxy and it know each other.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.room.join("home/certs/envoy").join(name)
+    }
+
     /// The transport socket by which a proxy reaches it.
     pub fn transport(&self) -> Value {
-        let file = |name: &str| json!({"filename": self.room.join("home/certs/envoy").join(name).display().to_string()});
+        let file = |name: &str| json!({"filename": self.certificate(name).display().to_string()});
         // Without these two the handshake fails.
         let common = json!({
             "alpn_protocols": ["h2"],
