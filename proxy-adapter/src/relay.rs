@@ -9,6 +9,7 @@
 mod assignment;
 mod clusters;
 mod fields;
+mod parts;
 mod route;
 // Messages around them.
 pub mod envelope;
@@ -20,10 +21,12 @@ mod store;
 pub mod session;
 // Streams on sockets.
 pub mod server;
+pub mod extension;
 
 pub use assignment::{Floor, Key, Opinion, Stand};
 pub use fields::Malformed;
 pub use opinions::{DECAY, HELD, Opinions};
+pub use parts::Parts;
 pub use route::Split;
 pub use store::Store;
 
@@ -38,6 +41,21 @@ pub enum Patched {
     Changed(Bytes),
     /// There was an opinion, and it is not applied.
     Refused(Refusal),
+}
+
+impl Patched {
+    /// One more change on top of it. What is refused stands only where nothing else changes.
+    fn then(self, original: &Bytes, change: impl FnOnce(&Bytes) -> Self) -> Self {
+        let so_far = match &self {
+            Self::Changed(bytes) => bytes,
+            Self::Same | Self::Refused(_) => original,
+        };
+        match change(so_far) {
+            Self::Same => self,
+            Self::Refused(_) if self != Self::Same => self,
+            other => other,
+        }
+    }
 }
 
 /// Why an opinion is not applied: the original bytes are sent.

@@ -73,8 +73,18 @@ pub(crate) async fn client(
     ads: SocketAddr,
     variant: Variant,
 ) -> Sidecar {
+    client_named(cluster, "client", (namespace, ads), variant).await
+}
+
+/// A client of one of several names in a namespace.
+pub(crate) async fn client_named(
+    cluster: &Cluster,
+    name: &str,
+    (namespace, ads): (&str, SocketAddr),
+    variant: Variant,
+) -> Sidecar {
     let plan = Plan {
-        name: &format!("client-{namespace}"),
+        name: &format!("{name}-{namespace}"),
         node: istiod::node(namespace),
         ads,
         transport: None,

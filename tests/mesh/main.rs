@@ -21,6 +21,7 @@ mod gateway;
 mod flagger;
 mod snapshots;
 mod relay;
+mod governed;
 mod stage;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn tests() -> Vec<Test> {
         flagger::tests(),
         snapshots::tests(),
         relay::tests(),
+        governed::tests(),
     ];
     all.into_iter().flatten().collect()
 }

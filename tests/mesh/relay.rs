@@ -1,13 +1,18 @@
 //! The relay before control planes of others, with a stock Envoy behind it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use weir_proxy_adapter::relay::extension::Extension;
 use weir_proxy_adapter::relay::server::Upstream;
-use weir_proxy_adapter::relay::{Opinions, Split};
+use weir_proxy_adapter::relay::{Key, Opinions, Parts, Split};
 use weir_testbed::backends::Backend;
 use weir_tests::cluster::before::{Before, opinions, plain};
 use weir_tests::cluster::gateway::{ADS, Gateway, node};
@@ -29,6 +34,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("relay::istio_by_state_of_the_world", istio, istio_by_world),
         Test::new("relay::sooner_than_a_virtual_service", istio, sooner_than_a_virtual_service),
         Test::new("relay::envoy_gateway", &["envoy-gateway", "envoy"], envoy_gateway),
+        Test::new("relay::gateways_backends", &["envoy-gateway", "envoy"], gateways_backends),
+        Test::new("relay::gateways_extension", &["envoy-gateway", "envoy"], gateways_extension),
         Test::new("relay::snapshots_by_delta", snapshots, snapshots_by_delta),
         Test::new("relay::snapshots_by_state_of_the_world", snapshots, snapshots_by_world),
     ]
@@ -223,6 +230,95 @@ async fn envoy_gateway(cluster: Arc<Cluster>) {
         .await;
     traffic.stop_without_loss().await;
     assert_eq!(relay.counts().refused, 0);
+}
+
+/// One version's pods and its weight.
+fn side(pods: &BTreeMap<String, SocketAddr>, version: &str) -> Arc<BTreeSet<Key>> {
+    let own = pods.iter().filter(|(pod, _)| pod.starts_with(&format!("shop-{version}-")));
+    Arc::new(own.map(|(_, at)| (Arc::from(at.ip().to_string()), at.port())).collect())
+}
+
+/// A rule's backends are localities of one cluster there.
+async fn gateways_backends(cluster: Arc<Cluster>) {
+    let namespace = "relay-backends";
+    gateway::shop(&cluster, namespace).await;
+    let pods = cluster.kubelet.addresses(namespace).await;
+    let documents = gateway::documents(&pods, 50, 50);
+    let control = Gateway::start(&cluster, "backends-gateway", &documents).await;
+    let relay = Before::start(to_gateway(&control), Opinions::default()).await;
+    let plan = Plan {
+        name: "backends-edge",
+        node: node("default", "eg"),
+        ads: relay.ads,
+        transport: None,
+        variant: Variant::Delta,
+        listeners: Listeners::Discovered,
+    };
+    let edge = Sidecar::start(&cluster, &plan).await;
+    let traffic = Traffic::start(edge.listener, RATE);
+    let parts = |first, second| {
+        let sides = vec![(side(&pods, "v1"), first), (side(&pods, "v2"), second)];
+        Opinions { parts: [Parts { sides }].into(), ..Opinions::default() }
+    };
+    relay.opine(parts(9_000, 1_000));
+    soon("few requests go to v2", async || {
+        gateway::second(&cluster.kubelet.taking(namespace, &traffic, 200).await) < 0.2
+    })
+    .await;
+    let second = gateway::second(&cluster.kubelet.taking(namespace, &traffic, 1_000).await);
+    assert!((0.06..0.14).contains(&second), "{second} of the requests went to v2, not 0.1");
+    relay.opine(parts(10_000, 0));
+    soon("no request goes to v2", async || {
+        gateway::second(&cluster.kubelet.taking(namespace, &traffic, 200).await) == 0.0
+    })
+    .await;
+    traffic.stop_without_loss().await;
+    assert_eq!((relay.counts().refused, relay.counts().withheld), (0, 0));
+}
+
+/// Envoy Gateway asks Weir itself, whenever it translates.
+async fn gateways_extension(cluster: Arc<Cluster>) {
+    let namespace = "relay-extension";
+    gateway::shop(&cluster, namespace).await;
+    let pods = cluster.kubelet.addresses(namespace).await;
+    let (pod, address) = pods.iter().next().map(|(pod, at)| (pod.clone(), *at)).unwrap();
+    let (thinks, thought) = watch::channel(Arc::new(opinions(&[(address, 0.0)])));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    serving.spawn(Extension::new(thought).run(listener, stop.clone()));
+    let documents = |first, second| gateway::documents(&pods, first, second);
+    let control =
+        Gateway::start_with(&cluster, "asking-gateway", &documents(50, 50), Some(at)).await;
+    let plan = Plan {
+        name: "asking-edge",
+        node: node("default", "eg"),
+        ads: ADS,
+        transport: Some(control.transport()),
+        variant: Variant::Delta,
+        listeners: Listeners::Discovered,
+    };
+    let edge = Sidecar::start(&cluster, &plan).await;
+    let traffic = Traffic::start(edge.listener, RATE);
+    traffic.more(100).await;
+    assert_eq!(cluster.kubelet.taking(namespace, &traffic, 300).await[&pod], 0);
+
+    thinks.send_replace(Arc::default());
+    control.write(&documents(40, 60));
+    soon("it is back with the next translation", async || {
+        cluster.kubelet.taking(namespace, &traffic, 100).await[&pod] > 0
+    })
+    .await;
+    // Without its extension server it goes on as it would without one.
+    stop.cancel();
+    while serving.join_next().await.is_some() {}
+    control.write(&documents(20, 80));
+    soon("most requests go to v2", async || {
+        gateway::second(&cluster.kubelet.taking(namespace, &traffic, 100).await) > 0.7
+    })
+    .await;
+    traffic.stop_without_loss().await;
 }
 
 async fn snapshots_by_delta(cluster: Arc<Cluster>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use weir_testbed::load::{Live, Load, Segment, Tally};
+use weir_testbed::load::{Live, Load, Segment, Summary, Tally};
 
 use crate::until;
 
@@ -40,6 +40,14 @@ impl Traffic {
     /// Requests that have ended so far, as last told.
     pub fn ended(&self) -> u64 {
         self.live.borrow().sides.first().map_or(0, |side| side.so_far.requests)
+    }
+
+    /// Of these, how many failed, as last told.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    pub fn failed(&self) -> u64 {
+        let live = self.live.borrow();
+        let failed = |so_far: Summary| (so_far.error_ratio * so_far.requests as f64).round() as u64;
+        live.sides.first().map_or(0, |side| failed(side.so_far))
     }
 
     /// Waits until so many more requests have ended.

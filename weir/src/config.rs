@@ -56,6 +56,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// In front of another control plane, if it is.
     pub relay: Option<relay::RelayConfig>,
+    /// Where an Envoy Gateway calls, if one does.
+    pub envoy_gateway: Option<SocketAddr>,
     /// Where each setting came from.
     pub origins: BTreeMap<&'static str, Origin>,
 }

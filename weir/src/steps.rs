@@ -25,7 +25,7 @@ use weir_models::reference::{Memory, Reference};
 use weir_policies::check::{Reach, Services};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
-use weir_proxy_adapter::relay::server as relay;
+use weir_proxy_adapter::relay::{Opinions, server as relay};
 use weir_proxy_adapter::resource::Snapshot;
 use weir_proxy_adapter::server::{Publisher, Urgency};
 use weir_proxy_adapter::translate::translate;
@@ -100,6 +100,8 @@ pub struct Outputs {
     pub objectives: Option<watch::Sender<Arc<Vec<Wanted>>>>,
     /// Proxies of another control plane.
     pub relay: Option<relay::Handle>,
+    /// What is decided of what another control plane lists, for whoever asks.
+    pub opinions: watch::Sender<Arc<Opinions>>,
 }
 
 /// What is fixed for a process's life.

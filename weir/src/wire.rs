@@ -21,7 +21,6 @@ use weir_dashboard::web::{self, Hosts, Web};
 use weir_engine::state::State;
 use weir_models::reference::Memory;
 use weir_proxy_adapter::native::{ClusterSettings, Native};
-use weir_proxy_adapter::relay::server::Relay;
 use weir_proxy_adapter::server::{self, Connections, Server};
 
 use crate::clock::Clock;
@@ -35,7 +34,10 @@ use crate::store::journal::{Bounds, Journal, Origin};
 use crate::store::last_good::LastGood;
 use crate::views::Feeds;
 
+pub mod beside;
 mod sources;
+
+use beside::Outlets;
 
 /// The cluster through which proxies reach Weir, as the generated bootstrap names it.
 pub const OWN_CLUSTER: &str = weir_proxy_adapter::bootstrap::parts::XDS_CLUSTER;
@@ -119,19 +121,15 @@ pub struct Listeners {
     pub api: TcpListener,
     /// Metrics.
     pub metrics: TcpListener,
-    /// Proxies of another control plane.
-    pub relay: Option<TcpListener>,
+    /// Proxies and a gateway of another control plane.
+    pub beside: beside::Listeners,
 }
 
 impl Listeners {
     /// Binds what is configured.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let relay = match &config.relay {
-            Some(relay) => Some(bind(relay.listen, "relay.listen", "it in weir.yaml").await?),
-            None => None,
-        };
         Ok(Self {
-            relay,
+            beside: beside::Listeners::bind(config).await?,
             xds: bind(config.xds, "listen.xds", "--listen-xds").await?,
             api: bind(config.api, "listen.api", "--listen-api").await?,
             metrics: bind(config.metrics, "listen.metrics", "--listen-metrics").await?,
@@ -217,10 +215,9 @@ impl Assembly {
         mut self,
         state: State<Memory>,
         (journal, last_good): (Journal, LastGood),
-        Listeners { xds, api, metrics, relay }: Listeners,
+        Listeners { xds, api, metrics, beside }: Listeners,
     ) -> anyhow::Result<Running> {
         let addresses = (xds.local_addr()?, api.local_addr()?, metrics.local_addr()?);
-        let relayed = relay.as_ref().map(TcpListener::local_addr).transpose()?;
         let (discovered, wanted) = self.discover(&state);
         let there = discovered.cluster.as_ref().map(|found| found.services.clone());
         let known = Known { configured: known(&self.config.services), cluster: there };
@@ -245,10 +242,7 @@ impl Assembly {
             fitter.run(stop).await;
             Ok(())
         });
-        let (relaying, relay_handle) = self.config.relay.clone().map_or((None, None), |config| {
-            let (relay, handle) = Relay::new(config.relay, self.clock.shared());
-            (Some(relay), Some(handle))
-        });
+        let (beside, Outlets { relay, opinions }) = self.beside(beside);
         let statuses = std::mem::take(&mut self.statuses);
         self.show(Feeds {
             statuses,
@@ -275,14 +269,11 @@ impl Assembly {
             serving,
             clusters,
             objectives,
-            relay: relay_handle,
+            relay,
+            opinions,
         };
         self.drive(Steps::new(setup, inputs, outputs, state));
-        // Only now: what an earlier life thought is known before the first proxy comes back.
-        if let Some((relay, listener)) = relaying.zip(relay) {
-            let stop = self.rest.clone();
-            self.spawn("the relay", async move { Ok(relay.run(listener, stop).await?) });
-        }
+        let relayed = self.serve_beside(beside)?;
         let Self { tasks, steps, rest, .. } = self;
         let (xds, api, metrics) = addresses;
         match relayed {

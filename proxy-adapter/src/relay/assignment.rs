@@ -15,8 +15,8 @@ use super::fields::{
 use super::{Patched, Refusal};
 
 // Field numbers of envoy.config.endpoint.v3 and envoy.config.core.v3.
-const LOCALITIES: u32 = 2;
-const ENDPOINTS: u32 = 2;
+pub(super) const LOCALITIES: u32 = 2;
+pub(super) const ENDPOINTS: u32 = 2;
 const PRIORITY: u32 = 5;
 const ENDPOINT: u32 = 1;
 const HEALTH: u32 = 2;
@@ -189,12 +189,16 @@ pub(super) fn endpoints(assignment: &[u8]) -> Result<Vec<Key>, Malformed> {
         for field in Fields::of(locality.bytes()?) {
             let field = field?;
             if field.number == ENDPOINTS {
-                let known = address(field.bytes()?)?;
-                found.extend(known.map(|(host, port)| (Arc::from(host), port)));
+                found.extend(key(field.bytes()?)?);
             }
         }
     }
     Ok(found)
+}
+
+/// An endpoint's address and port, if it has them.
+pub(super) fn key(endpoint: &[u8]) -> Result<Option<Key>, Malformed> {
+    Ok(address(endpoint)?.map(|(host, port)| (Arc::from(host), port)))
 }
 
 /// An endpoint's address and port; none of a pipe or an internal listener, which no opinion is about.
@@ -261,4 +265,4 @@ fn fits(seen: &[Seen]) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

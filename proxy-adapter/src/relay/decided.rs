@@ -11,6 +11,7 @@ use weir_engine::units::Ratio;
 
 use super::assignment::{Key, Opinion, Stand};
 use super::opinions::Opinions;
+use super::parts::Parts;
 use super::route::Split;
 
 /// Weights within this part of one another are equal: a proxy that balances by itself does it worse over
@@ -39,11 +40,12 @@ impl Opinions {
             let clusters = realisation.clusters.iter();
             named.extend(clusters.map(|name| (name.to_string(), Arc::clone(&opinion))));
         }
-        let rollouts = decision.rollouts.iter().filter(|rollout| rollout.acts());
+        let rollouts = || decision.rollouts.iter().filter(|rollout| rollout.acts());
         Self {
             named,
             anywhere: Arc::new(anywhere),
-            splits: rollouts.flat_map(|rollout| splits(rollout, topology)).collect(),
+            splits: rollouts().flat_map(|rollout| splits(rollout, topology)).collect(),
+            parts: rollouts().map(|rollout| sides(rollout, topology)).collect(),
             healthy: HEALTHY,
         }
     }
@@ -102,6 +104,18 @@ fn splits(rollout: &RolloutDecision, topology: &Topology) -> Vec<Split> {
                 .into(),
         })
         .collect()
+}
+
+/// The split between both versions by their endpoints.
+fn sides(rollout: &RolloutDecision, topology: &Topology) -> Parts {
+    let endpoints = |id: &ServiceId| {
+        let declared = topology.services.iter().find(|service| service.service == *id);
+        let all = declared.into_iter().flat_map(|service| &service.endpoints);
+        Arc::new(all.filter_map(|endpoint| key(&endpoint.address)).collect())
+    };
+    let canary = parts(rollout.weight);
+    let stable = (endpoints(&rollout.stable), WHOLE - canary);
+    Parts { sides: vec![stable, (endpoints(&rollout.canary), canary)] }
 }
 
 fn parts(weight: Ratio) -> u32 {

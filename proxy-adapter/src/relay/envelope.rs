@@ -69,6 +69,11 @@ fn text(message: &[u8], number: u32) -> Result<String, Malformed> {
     last(message, number)?.map_or(Ok(String::new()), |field| field.text().map(str::to_owned))
 }
 
+/// The name that a resource gives itself.
+pub(super) fn own_name(resource: &[u8]) -> Result<String, Malformed> {
+    text(resource, OWN_NAME)
+}
+
 fn body(any: &[u8]) -> Result<&[u8], Malformed> {
     last(any, BODY)?.map_or(Ok(&any[..0]), |body| body.bytes())
 }
@@ -87,7 +92,7 @@ impl Response {
             match (field.number, dialect) {
                 (RESOURCES, Dialect::StateOfTheWorld) => {
                     let body = bytes.slice_ref(body(field.bytes()?)?);
-                    let name = text(&body, OWN_NAME)?;
+                    let name = own_name(&body)?;
                     resources.push(Named { name, version: String::new(), body });
                 }
                 (RESOURCES, Dialect::Incremental) => {

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assignment::{Opinion, Stand};
+use bytes::Bytes;
+
+use super::assignment::{Key, Opinion, Stand};
+use super::parts::Parts;
 use super::route::Split;
+use super::{Floor, Patched};
 
 /// How long opinions stand that nobody renews.
 pub const HELD: Duration = Duration::from_secs(5 * 60);
@@ -22,6 +26,8 @@ pub struct Opinions {
     pub anywhere: Arc<Opinion>,
     /// How requests are to be split over clusters.
     pub splits: Arc<[Split]>,
+    /// The same where versions share a cluster.
+    pub parts: Arc<[Parts]>,
     /// The part of endpoints of each priority that stays healthy in any case, 0 to 1.
     pub healthy: f64,
 }
@@ -30,6 +36,32 @@ impl Opinions {
     /// The opinion of an assignment.
     pub fn of(&self, name: &str) -> &Arc<Opinion> {
         self.named.get(name).unwrap_or(&self.anywhere)
+    }
+
+    /// An assignment with all of them in it but those of some endpoints.
+    pub fn patch(
+        &self,
+        name: &str,
+        assignment: &Bytes,
+        floor: Floor,
+        except: impl Fn(&Key) -> bool,
+    ) -> Patched {
+        let opinion = self.of(name);
+        let patched = if opinion.stands.keys().any(&except) {
+            opinion.without(except).apply(assignment, floor)
+        } else {
+            opinion.apply(assignment, floor)
+        };
+        self.parts
+            .iter()
+            .fold(patched, |patched, parts| patched.then(assignment, |it| parts.apply(it)))
+    }
+
+    /// Routes with every split in them that they have a place for.
+    pub fn patch_routes(&self, routes: &Bytes) -> Patched {
+        self.splits
+            .iter()
+            .fold(Patched::Same, |patched, split| patched.then(routes, |it| split.apply(it)))
     }
 
     /// What is left of opinions that nobody has renewed for so long: all, then less and less of the weights
@@ -46,6 +78,7 @@ impl Opinions {
             named: self.named.iter().map(|(name, one)| (name.clone(), faded(one))).collect(),
             anywhere: faded(&self.anywhere),
             splits: Arc::clone(&self.splits),
+            parts: Arc::clone(&self.parts),
             healthy: self.healthy,
         }
     }

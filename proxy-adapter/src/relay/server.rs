@@ -28,7 +28,7 @@ use super::session::{CLUSTERS, ENDPOINTS, Event, ROUTES};
 use crate::server::{Connections, Now, configure};
 use crate::session::Dialect;
 
-mod raw;
+pub(super) mod raw;
 mod stream;
 mod upstream;
 

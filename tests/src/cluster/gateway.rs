@@ -33,10 +33,25 @@ impl Gateway {
     ///
     /// When it does not listen in time; the message ends with its log.
     pub async fn start(cluster: &Cluster, name: &str, documents: &str) -> Self {
+        Self::start_with(cluster, name, documents, None).await
+    }
+
+    /// As [`Gateway::start`], and it asks an extension server before it sends endpoints.
+    ///
+    /// # Panics
+    ///
+    /// As [`Gateway::start`].
+    pub async fn start_with(
+        cluster: &Cluster,
+        name: &str,
+        documents: &str,
+        extension: Option<SocketAddr>,
+    ) -> Self {
         let one = Arc::clone(&cluster.gateway).lock_owned().await;
         let room = cluster.room(name);
         let program = cluster.peers.program("envoy-gateway");
-        std::fs::write(room.join("gateway.yaml"), configuration(&room).to_string()).unwrap();
+        std::fs::write(room.join("gateway.yaml"), configuration(&room, extension).to_string())
+            .unwrap();
         std::fs::create_dir_all(room.join("documents")).unwrap();
         write(&room, documents);
         let mut certificates = Command::new(&program);
@@ -99,7 +114,7 @@ fn write(room: &Path, documents: &str) {
     std::fs::rename(half, room.join("documents/all.yaml")).unwrap();
 }
 
-fn configuration(room: &Path) -> Value {
+fn configuration(room: &Path, extension: Option<SocketAddr>) -> Value {
     let folder = |name: &str| room.join(name).display().to_string();
     let host = json!({
         "configHome": folder("home"),
@@ -107,7 +122,7 @@ fn configuration(room: &Path) -> Value {
         "stateHome": folder("state"),
         "runtimeDir": folder("run"),
     });
-    json!({
+    let mut configuration = json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyGateway",
         "gateway": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
@@ -117,5 +132,14 @@ fn configuration(room: &Path) -> Value {
         }},
         "logging": {"level": {"default": "info"}},
         "extensionApis": {"enableBackend": true},
-    })
+    });
+    if let Some(at) = extension {
+        configuration["extensionManager"] = json!({
+            // Without it an extension server that is away holds up everything.
+            "failOpen": true,
+            "hooks": {"xdsTranslator": {"post": ["Endpoints"]}},
+            "service": {"ip": {"address": at.ip().to_string(), "port": at.port()}},
+        });
+    }
+    configuration
 }

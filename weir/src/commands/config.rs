@@ -42,6 +42,10 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("kubernetes", config.kubernetes.as_ref().map_or("none".to_owned(), ToString::to_string)),
         ("services", list(config.services.iter().map(|service| service.id.to_string()))),
         ("relay", config.relay.as_ref().map_or_else(|| "none".to_owned(), relay)),
+        (
+            "envoy_gateway",
+            config.envoy_gateway.map_or_else(|| "none".to_owned(), |listen| listen.to_string()),
+        ),
         ("sources", list(config.sources.iter().map(ToString::to_string))),
     ]
 }

@@ -153,6 +153,7 @@ pub(super) fn config(
     let mut settle = |name: &'static str, origin: Origin| drop(origins.insert(name, origin));
     settle("sources", written(!file.sources.is_empty()));
     settle("services", written(!file.services.is_empty()));
+    settle("envoy_gateway", written(file.envoy_gateway.is_some()));
     settle("relay", written(file.relay.is_some()));
     settle("listen.hosts", written(!file.listen.hosts.is_empty()));
     settle("kubernetes", written(file.kubernetes.is_some()));
@@ -203,6 +204,9 @@ pub(super) fn config(
         services: services(file.services, (counts, kubernetes.as_ref()), &mut check),
         kubernetes,
         sources,
+        envoy_gateway: file
+            .envoy_gateway
+            .and_then(|written| socket(&written.listen, "envoy_gateway.listen", &mut check)),
         relay: file.relay.and_then(|relay| super::relay::relay(relay, &mut check)),
         origins,
     };

@@ -30,6 +30,8 @@ pub struct File {
     pub sources: Vec<At<SourceEntry>>,
     /// In front of another control plane.
     pub relay: Option<super::relay::Relay>,
+    /// Beside an Envoy Gateway.
+    pub envoy_gateway: Option<super::relay::EnvoyGateway>,
 }
 
 /// Where to listen.

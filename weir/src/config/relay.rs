@@ -27,6 +27,14 @@ pub struct Relay {
     pub require_token: bool,
 }
 
+/// Where an Envoy Gateway calls.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvoyGateway {
+    /// The address that its `extensionManager.service` names.
+    pub listen: At<String>,
+}
+
 /// A control plane.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -17,10 +17,14 @@ use crate::topology;
 impl Steps {
     /// Publishes what a decision says of what another control plane lists.
     pub(super) fn relay(&self, decision: &Decision) {
-        let Some(relay) = &self.outputs.relay else { return };
+        if self.outputs.relay.is_none() && self.outputs.opinions.is_closed() {
+            return;
+        }
         let (decision, topology) = topology::only_served(decision, &self.topology, &self.served);
-        let opinions = Opinions::of_decision(&decision, &topology);
-        relay.opine(Arc::new(opinions), self.setup.clock.now());
+        let opinions = Arc::new(Opinions::of_decision(&decision, &topology));
+        self.outputs.opinions.send_replace(Arc::clone(&opinions));
+        let Some(relay) = &self.outputs.relay else { return };
+        relay.opine(opinions, self.setup.clock.now());
         self.outputs.board.metrics().relay(&view(relay.tally.counts()));
     }
 

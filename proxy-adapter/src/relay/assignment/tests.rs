@@ -13,7 +13,7 @@ use super::*;
 
 const ANY: Floor = Floor { healthy: 0.0 };
 
-fn lb_endpoint(number: usize, weight: Option<u32>, health: i32) -> LbEndpoint {
+pub(in crate::relay) fn lb_endpoint(number: usize, weight: Option<u32>, health: i32) -> LbEndpoint {
     let socket = SocketAddress {
         address: format!("10.0.0.{number}"),
         port_specifier: Some(PortSpecifier::PortValue(80)),

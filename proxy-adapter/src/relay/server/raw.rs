@@ -6,7 +6,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Neither encodes nor decodes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Raw;
+pub(in crate::relay) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

@@ -11,7 +11,6 @@ use super::told::{From, Owed, Sent, Thought, Unanswered};
 use super::{Event, Out, Sort, VERDICT, World, hash};
 use crate::relay::assignment::{Floor, Key};
 use crate::relay::envelope::{Own, Response, own, with_bodies};
-use crate::relay::route::Split;
 use crate::relay::store::{Original, Store};
 use crate::relay::{Malformed, Patched, Refusal};
 use crate::session::Dialect;
@@ -206,31 +205,29 @@ impl Kind {
             return Patched::Same;
         }
         match thought {
-            Thought::Routes(splits) => split(&held.original.body, &splits),
-            Thought::Endpoints(opinion) => {
+            Thought::Routes(_) => world.opinions.patch_routes(&held.original.body),
+            Thought::Endpoints(opinion, parts) => {
                 let met = |key| opinion.stands.contains_key(key);
-                if !held.original.endpoints.iter().any(met) {
+                if parts.is_empty() && !held.original.endpoints.iter().any(met) {
                     return Patched::Same;
                 }
                 let panic = world.panics.get(name).copied().unwrap_or_default();
                 let healthy = (panic + MARGIN).min(1.0).max(world.opinions.healthy);
-                let floor = Floor { healthy };
                 let stale = |key: &Key| {
                     let left = held.departed.get(key);
                     left.is_some_and(|since| now.since(*since) < DEPARTED)
                 };
-                if opinion.stands.keys().any(&stale) {
-                    opinion.without(stale).apply(&held.original.body, floor)
-                } else {
-                    opinion.apply(&held.original.body, floor)
-                }
+                world.opinions.patch(name, &held.original.body, Floor { healthy }, stale)
             }
         }
     }
 
     fn thought(&self, name: &str, world: &World) -> Thought {
         match self.sort {
-            Sort::Endpoints => Thought::Endpoints(Arc::clone(world.opinions.of(name))),
+            Sort::Endpoints => {
+                let opinions = &world.opinions;
+                Thought::Endpoints(Arc::clone(opinions.of(name)), Arc::clone(&opinions.parts))
+            }
             Sort::Routes => Thought::Routes(Arc::clone(&world.opinions.splits)),
         }
     }
@@ -336,25 +333,4 @@ impl Kind {
         let names = names.into_iter().collect();
         self.unanswered.push(Sent { nonce, from: From::Relay(owed), names, changed });
     }
-}
-
-/// Routes with every split in them that they have a place for.
-fn split(routes: &Bytes, splits: &[Split]) -> Patched {
-    let mut patched = Patched::Same;
-    for split in splits {
-        let body = match &patched {
-            Patched::Changed(body) => body,
-            Patched::Same | Patched::Refused(_) => routes,
-        };
-        match split.apply(body) {
-            Patched::Same => {}
-            changed @ Patched::Changed(_) => patched = changed,
-            refused @ Patched::Refused(_) => {
-                if patched == Patched::Same {
-                    patched = refused;
-                }
-            }
-        }
-    }
-    patched
 }

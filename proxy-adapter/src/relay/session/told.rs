@@ -6,6 +6,7 @@ use std::sync::Arc;
 use weir_engine::units::Moment;
 
 use crate::relay::assignment::Opinion;
+use crate::relay::parts::Parts;
 use crate::relay::route::Split;
 
 /// So many responses may wait for an answer; of more the oldest are forgotten. A server that sends this
@@ -27,7 +28,7 @@ pub(super) struct Sent {
 /// What was thought of a resource.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Thought {
-    Endpoints(Arc<Opinion>),
+    Endpoints(Arc<Opinion>, Arc<[Parts]>),
     Routes(Arc<[Split]>),
 }
 

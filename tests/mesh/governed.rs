@@ -1,0 +1,140 @@
+//! Weir itself on a real mesh: discovery by the API server, decisions by the relay, and a pod that fails.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use weir_testbed::backends::Behaviour;
+use weir_testbed::ports;
+use weir_tests::cluster::identity::Identity;
+use weir_tests::cluster::istiod::{self, Istiod};
+use weir_tests::cluster::sidecar::Variant;
+use weir_tests::cluster::{Cluster, soon};
+use weir_tests::traffic::Traffic;
+use weir_tests::weir::Weir;
+use weir_tests::world::write;
+
+use crate::istio;
+use crate::stage::Test;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let needs = &["istiod", "envoy"];
+    vec![Test::new("governed::istio_by_the_relay", needs, istio_by_the_relay)]
+}
+
+const RATE: f64 = 300.0;
+
+fn policy(namespace: &str, mode: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1
+kind: AdaptiveTrafficPolicy
+metadata: {{name: shop, namespace: {namespace}}}
+spec:
+  targetRefs: [{{group: '', kind: Service, name: shop}}]
+  mode: {mode}
+  ejection: {{baseEjectionTime: 60s}}
+"
+    )
+}
+
+/// What an operator writes: who is asked, what proxies are scraped, and whose control plane it is.
+fn config(cluster: &Cluster, istiod: &Istiod, relay: SocketAddr, admin: SocketAddr) -> String {
+    format!(
+        "data_dir: data
+policies: policies
+kubernetes:
+  kubeconfig: {}
+  balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
+sources:
+  - scrape: {{targets: ['http://{admin}']}}
+relay:
+  listen: '{relay}'
+  upstream: {{address: 'http://{}'}}
+",
+        cluster.kubeconfig(Identity::Admin).display(),
+        istiod.ads,
+    )
+}
+
+/// One proxy that Weir governs and one that it does not, in the same mesh, while a pod fails.
+async fn istio_by_the_relay(cluster: Arc<Cluster>) {
+    let namespace = "governed";
+    let istiod = Istiod::start(&cluster, "istiod-governed").await;
+    istio::two_versions(&cluster, namespace).await;
+    let relay = free();
+    let room = cluster.room("weir-governed");
+    // The proxy comes first and tries again until the relay is there: its admin interface is what Weir reads.
+    let mut weir = start(&cluster, &istiod, &room, (namespace, relay)).await;
+    let governed = istio::client(&cluster, namespace, relay, Variant::Delta).await;
+    let admin = governed.envoy.admin.address();
+    weir.child.stop().await.unwrap();
+    write(&room, "weir.yaml", &config(&cluster, &istiod, relay, admin));
+    let weir = Weir::start(&room, free()).await;
+    let alone =
+        istio::client_named(&cluster, "alone", (namespace, istiod.ads), Variant::Delta).await;
+    let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    let traffic = Traffic::start(governed.listener, RATE);
+    let beside = Traffic::start(alone.listener, RATE);
+    soon("Weir judges all four", async || {
+        let shop = service(&weir, namespace).await;
+        shop["endpoints"].as_array().is_some_and(|all| all.len() == 4)
+            && shop["service"]["stance"] != "holding"
+    })
+    .await;
+
+    let pods = cluster.kubelet.addresses(namespace).await;
+    let (pod, address) = pods.iter().find(|(pod, _)| pod.starts_with("shop-v1-")).unwrap();
+    cluster.kubelet.behave(namespace, pod, Behaviour::failing(0.5)).await;
+    soon("it is out at the governed proxy", async || {
+        let endpoints = governed.endpoints(&whole).await;
+        endpoints.iter().any(|one| one.address == *address && !one.healthy)
+    })
+    .await;
+    let (before, unheard) = (traffic.failed(), beside.failed());
+    traffic.more(600).await;
+    beside.more(600).await;
+    let elsewhere = alone.endpoints(&whole).await;
+    assert!(elsewhere.iter().all(|one| one.healthy), "the other proxy has istiod's own word");
+    assert!(beside.failed() - unheard > 20, "requests there go on failing");
+    // What was on its way when it went out may still fail.
+    assert!(traffic.failed() - before < 10, "{} fail still", traffic.failed() - before);
+
+    // Weir goes: the proxy keeps what it has. It comes back, and nothing changes.
+    let xds = weir.xds;
+    drop(weir);
+    traffic.more(300).await;
+    let weir = Weir::start(&room, xds).await;
+    weir.more_steps(3).await;
+    let endpoints = governed.endpoints(&whole).await;
+    assert!(endpoints.iter().any(|one| one.address == *address && !one.healthy), "{endpoints:?}");
+
+    // Told to observe, it takes everything back.
+    write(&room, "policies/shop.yaml", &policy(namespace, "Observe"));
+    soon("all are as istiod has them", async || {
+        let endpoints = governed.endpoints(&whole).await;
+        endpoints.len() == 4 && endpoints.iter().all(|one| one.healthy && one.weight == 1)
+    })
+    .await;
+    drop((traffic, beside));
+}
+
+fn free() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
+}
+
+async fn start(
+    cluster: &Cluster,
+    istiod: &Istiod,
+    room: &Path,
+    (namespace, relay): (&str, SocketAddr),
+) -> Weir {
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    write(room, "weir.yaml", &config(cluster, istiod, relay, nobody));
+    write(room, "policies/shop.yaml", &policy(namespace, "Enforce"));
+    Weir::start(room, free()).await
+}
+
+async fn service(weir: &Weir, namespace: &str) -> Value {
+    weir.ask(&format!("/api/v1/services/{namespace}/shop")).await
+}
