@@ -10,6 +10,7 @@ use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::sidecar::{Listeners, Plan, Sidecar, Variant};
 use weir_tests::cluster::workload::{Workload, service};
 use weir_tests::cluster::{Cluster, soon};
+use weir_tests::relay::Relay;
 use weir_tests::traffic::Traffic;
 
 use crate::stage::Test;
@@ -21,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("istio::endpoints_follow_pods", needs, endpoints_follow_pods),
         Test::new("istio::endpoints_come_as_described", needs, endpoints_come_as_described),
         Test::new("istio::nobody_notices_its_restart", needs, nobody_notices_its_restart),
+        Test::new("istio::a_cut_stream_heals", needs, a_cut_stream_heals),
     ]
 }
 
@@ -94,6 +96,13 @@ pub(crate) async fn client_named(
     Sidecar::start(cluster, &plan).await
 }
 
+/// Gives the first version so many pods.
+async fn scale(cluster: &Cluster, namespace: &str, replicas: usize) {
+    let count = format!("--replicas={replicas}");
+    let scaled = ["scale", "deployment/shop-v1", "--namespace", namespace, &count];
+    cluster.kubectl(&scaled, "").await.unwrap();
+}
+
 /// The part of the requests that went to the second version.
 fn second(taken: &BTreeMap<String, u64>) -> f64 {
     let of = |version: &str| -> u64 {
@@ -134,9 +143,7 @@ async fn endpoints_follow_pods(cluster: Arc<Cluster>) {
     let client = client(&cluster, namespace, istiod.ads, Variant::Delta).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     for (replicas, all) in [(2, 4), (5, 7), (1, 3)] {
-        let count = format!("--replicas={replicas}");
-        let scaled = ["scale", "deployment/shop-v1", "--namespace", namespace, &count];
-        cluster.kubectl(&scaled, "").await.unwrap();
+        scale(&cluster, namespace, replicas).await;
         cluster.ready(namespace, "shop", all).await;
         let pods = cluster.endpoints(namespace, "shop").await;
         soon("the proxy has what the slices have", async || {
@@ -208,4 +215,24 @@ async fn nobody_notices_its_restart(cluster: Arc<Cluster>) {
     .await;
     traffic.stop_without_loss().await;
     drop(istiod);
+}
+
+async fn a_cut_stream_heals(cluster: Arc<Cluster>) {
+    let namespace = "cut";
+    let istiod = Istiod::start(&cluster, "istiod-cut").await;
+    two_versions(&cluster, namespace).await;
+    let mut wire = Relay::closed();
+    wire.open(istiod.ads);
+    let client = client(&cluster, namespace, wire.address(), Variant::Delta).await;
+    let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    soon("the proxy has all pods", async || client.endpoints(&whole).await.len() == 4).await;
+    let traffic = Traffic::start(client.listener, RATE);
+    wire.cut().await;
+    scale(&cluster, namespace, 4).await;
+    cluster.ready(namespace, "shop", 6).await;
+    traffic.more(300).await;
+    assert_eq!(client.endpoints(&whole).await.len(), 4, "it keeps what it had");
+    wire.open(istiod.ads);
+    soon("the proxy has the new pods", async || client.endpoints(&whole).await.len() == 6).await;
+    traffic.stop_without_loss().await;
 }

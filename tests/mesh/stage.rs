@@ -41,17 +41,36 @@ impl Test {
     }
 }
 
-/// Runs those that can run here, inside a network namespace.
-pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
+/// Options of test binaries that take the next word as their value.
+const WITH_VALUE: [&str; 5] = ["--test-threads", "--skip", "--format", "--color", "--logfile"];
+
+/// What the command line says, and its filters: `cargo test` may give several, of which
+/// libtest-mimic takes one.
+fn said(words: impl Iterator<Item = String>) -> (Arguments, Vec<String>) {
+    let (mut options, mut filters, mut value) = (Vec::new(), Vec::new(), true);
+    for word in words {
+        let is_value = std::mem::replace(&mut value, WITH_VALUE.contains(&word.as_str()));
+        let kept = is_value || word.starts_with('-');
+        if kept { options.push(word) } else { filters.push(word) }
+    }
+    (Arguments::from_iter(options), filters)
+}
+
+/// Runs those that are wanted and can run here, inside a network namespace.
+pub(crate) fn run(mut tests: Vec<Test>) -> ExitCode {
+    let (mut arguments, filters) = said(std::env::args());
     arguments.test_threads.get_or_insert(AT_ONCE);
+    let wanted = |name: &str, filter: &String| {
+        if arguments.exact { name == filter } else { name.contains(filter.as_str()) }
+    };
+    tests.retain(|test| filters.is_empty() || filters.iter().any(|f| wanted(test.name, f)));
     let peers = Peers::told();
     let mut missing: Vec<_> = tests.iter().map(|test| missing(test, &peers)).collect();
     let any = missing.iter().any(Option::is_none) && !arguments.list;
     if any && !namespace::inside() {
         match required::or_missing("namespace", namespace::enter()) {
             Some(code) => return code,
-            None => missing.fill(Some("network namespace")),
+            None => missing.fill(Some("network namespace".to_owned())),
         }
     } else if any {
         return on_a_cluster(&arguments, tests, &missing, peers);
@@ -62,7 +81,7 @@ pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
 fn on_a_cluster(
     arguments: &Arguments,
     tests: Vec<Test>,
-    missing: &[Option<&'static str>],
+    missing: &[Option<String>],
     peers: Peers,
 ) -> ExitCode {
     namespace::furnish();
@@ -80,8 +99,8 @@ fn on_a_cluster(
     conclusion.exit_code()
 }
 
-/// What a test needs and does not find.
-fn missing(test: &Test, peers: &Peers) -> Option<&'static str> {
+/// What a test needs and does not find: `real istiod`.
+fn missing(test: &Test, peers: &Peers) -> Option<String> {
     let there = |name: &str| {
         let found = if name == "envoy" {
             envoy::find().map(drop).map_err(|missing| missing.to_string())
@@ -91,18 +110,18 @@ fn missing(test: &Test, peers: &Peers) -> Option<&'static str> {
         };
         required::or_missing(name, found).is_some()
     };
-    ALWAYS.iter().chain(test.needs).copied().find(|name| !there(name))
+    ALWAYS.iter().chain(test.needs).find(|name| !there(name)).map(|name| format!("real {name}"))
 }
 
 fn trials(
     tests: Vec<Test>,
-    missing: &[Option<&'static str>],
+    missing: &[Option<String>],
     place: Option<&(Arc<Cluster>, Handle)>,
 ) -> Vec<Trial> {
-    let trial = |(test, missing): (Test, Option<&'static str>)| {
+    let trial = |(test, missing): (Test, &Option<String>)| {
         let place = place.cloned();
         if let Some(missing) = missing {
-            eprintln!("{} is skipped: no real {missing}", test.name);
+            eprintln!("{}: skipped: no {missing}", test.name);
         }
         let run = move || {
             let (cluster, handle) = place.ok_or("what it needs is not there")?;
@@ -111,5 +130,5 @@ fn trials(
         };
         Trial::test(test.name, run).with_ignored_flag(missing.is_some())
     };
-    tests.into_iter().zip(missing.iter().copied()).map(trial).collect()
+    tests.into_iter().zip(missing).map(trial).collect()
 }

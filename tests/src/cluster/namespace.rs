@@ -55,7 +55,12 @@ pub fn enter() -> Result<ExitCode, Forbidden> {
     let way = way()?;
     let own = std::env::current_exe().expect("a running program has a path");
     let mut again = Command::new("unshare");
-    again.args(way).arg("--").arg(own).args(std::env::args_os().skip(1));
+    // It ends with us, however we end, as its own children end with it.
+    again
+        .args(way)
+        .args(["--", "setpriv", "--pdeathsig", "KILL", "--"])
+        .arg(own)
+        .args(std::env::args_os().skip(1));
     let ended = again.env(INSIDE, "1").status();
     let ended = ended.map_err(|_| Forbidden::Missing("unshare"))?;
     Ok(u8::try_from(ended.code().unwrap_or(1)).map_or(ExitCode::FAILURE, ExitCode::from))
