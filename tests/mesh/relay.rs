@@ -310,10 +310,14 @@ async fn gateways_extension(cluster: Arc<Cluster>) {
         cluster.kubelet.taking(namespace, &traffic, 100).await[&pod] > 0
     })
     .await;
-    // Without its extension server it goes on as it would without one.
+    // While nobody listens there it translates nothing, whatever `failOpen` says (its calls wait for a
+    // connection without a limit): proxies keep what they have, and it goes on once somebody does.
     stop.cancel();
     while serving.join_next().await.is_some() {}
     control.write(&documents(20, 80));
+    traffic.more(600).await;
+    let listener = TcpListener::bind(at).await.unwrap();
+    serving.spawn(Extension::new(thinks.subscribe()).run(listener, CancellationToken::new()));
     soon("most requests go to v2", async || {
         gateway::second(&cluster.kubelet.taking(namespace, &traffic, 100).await) > 0.7
     })

@@ -129,7 +129,11 @@ impl Cluster {
             done.unwrap_or_else(|refusal| panic!("not applied: {path}: {refusal}"));
             let established =
                 ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
-            self.kubectl(&established, "").await.unwrap();
+            // A definition that was made this instant has no conditions yet, which is an error there.
+            soon("definitions are established", async || {
+                self.kubectl(&established, "").await.is_ok()
+            })
+            .await;
         }
     }
 
