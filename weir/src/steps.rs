@@ -13,7 +13,7 @@ use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
 use weir_engine::decision::{Decision, Realisation};
-use weir_engine::goal::{Goals, Mode};
+use weir_engine::goal::Goals;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Fitted, Indicated, LogVolume, Observation, Report, fold};
 use weir_engine::rollout::Phase;
@@ -22,7 +22,7 @@ use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
 use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
-use weir_policies::check::{Reach, Services};
+use weir_policies::check::Services;
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::resource::Snapshot;
@@ -43,6 +43,7 @@ mod objectives;
 mod pushes;
 mod said;
 mod told;
+mod wanted;
 
 use told::Told;
 
@@ -351,53 +352,6 @@ impl Steps {
         }
         self.topology = Arc::new(topology);
         Some(Arc::clone(&self.topology))
-    }
-
-    /// The goals, if they changed. A service whose endpoints only telemetry names is advised at
-    /// most: nobody may be served from hearsay.
-    fn wanted(&mut self, other_services: bool) -> Option<Arc<Goals>> {
-        let changed = self.inputs.policies.has_changed().unwrap_or(false);
-        if !changed && !other_services && !self.first {
-            return None;
-        }
-        let in_force = self.inputs.policies.borrow_and_update().clone();
-        // Refused or not read since the start: the last good ones are those of the life before.
-        let taken = in_force.is_taken();
-        let mut goals = if taken { in_force.goals().clone() } else { self.state.goals.clone() };
-        for goal in &mut goals.services {
-            let reach = self.known.get(&goal.service);
-            let only_seen = !matches!(reach, Some(Reach::Served | Reach::Routed));
-            if goal.mode == Mode::Enforce && only_seen {
-                goal.mode = Mode::Recommend;
-                tracing::warn!(
-                    service = %goal.service,
-                    policy = %goal.policy,
-                    "not enforced: the service's endpoints are not served by weir; \
-                     name it under services with a file or a DNS name"
-                );
-            }
-        }
-        if !changed && !self.first && *self.goals == goals {
-            return None;
-        }
-        self.goals = Arc::new(goals);
-        self.ask_for(objectives::queried(&self.goals));
-        Some(Arc::clone(&self.goals))
-    }
-
-    /// Has the objectives' own queries asked.
-    fn ask_for(&self, wanted: Vec<Wanted>) {
-        if let Some(objectives) = &self.outputs.objectives {
-            objectives.send_replace(Arc::new(wanted));
-            return;
-        }
-        for Wanted { service, objective, .. } in wanted {
-            tracing::warn!(
-                %service,
-                objective,
-                "nobody is asked for this objective: name a prometheus source in weir.yaml"
-            );
-        }
     }
 
     /// Makes the journal ready for a step, with the state as it is before it.

@@ -213,7 +213,8 @@ impl Assembly {
         let (discovered, wanted) = self.discover(&state);
         let there = discovered.cluster.as_ref().map(|found| found.services.clone());
         let known = Known { configured: known(&self.config.services), cluster: there };
-        let (goals, policies) = Goals::open(self.config.policies.clone(), known);
+        let objects = self.watch_policies();
+        let (goals, policies) = Goals::open(self.config.policies.clone(), known, objects);
         let stop = self.rest.clone();
         self.spawn("the policies' watch", async move {
             goals.run(stop).await;

@@ -21,6 +21,7 @@ use weir_policies::in_force::InForce;
 
 use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
+use crate::goals::objects::Objects;
 use crate::governed::{Ends, Governed, Governing, Sources};
 
 /// By which discovery is told whose endpoints are wanted of a cluster.
@@ -78,6 +79,16 @@ impl Assembly {
             Ok(())
         });
         Some((found, wants))
+    }
+
+    /// Starts the watches on policies, if there is a cluster.
+    pub(super) fn watch_policies(&mut self) -> Option<Objects> {
+        let config = self.config.kubernetes.as_ref().filter(|config| config.policies)?;
+        let client = self.client.as_ref()?;
+        let (objects, _, statuses) =
+            Objects::watch(client, &config.namespaces, self.clock.shared());
+        self.statuses.extend(statuses);
+        Some(objects)
     }
 
     /// What is governed: without a cluster, what is configured.
