@@ -33,6 +33,8 @@ use crate::clock::Clock;
 use crate::config::{self, Endpoints};
 use crate::control::Said;
 use crate::governed::{Governed, Sources};
+use crate::kubernetes::leading::Standing;
+use crate::kubernetes::telling::Shown as Decided;
 use crate::patterns::Seen;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -43,6 +45,7 @@ mod objectives;
 mod pushes;
 mod said;
 mod told;
+mod turns;
 mod wanted;
 
 use told::Told;
@@ -74,6 +77,8 @@ pub struct Inputs {
     pub policies: watch::Receiver<InForce>,
     /// What is governed.
     pub governed: watch::Receiver<Arc<Governed>>,
+    /// Whether this replica decides; none where there are no others.
+    pub standing: Option<watch::Receiver<Standing>>,
     /// The discovered endpoints.
     pub discovered: Sources,
 }
@@ -95,6 +100,8 @@ pub struct Outputs {
     pub serving: watch::Sender<bool>,
     /// Names of the clusters whose load reports are wanted.
     pub clusters: watch::Sender<Arc<Vec<String>>>,
+    /// Who tells the cluster of decisions; none where there is no cluster.
+    pub cluster: Option<watch::Sender<Option<Arc<Decided>>>>,
     /// Objectives that queries of the user's own count; none where no Prometheus is asked.
     pub objectives: Option<watch::Sender<Arc<Vec<Wanted>>>>,
 }
@@ -206,6 +213,9 @@ impl Steps {
     /// Takes one step.
     pub fn step(&mut self) {
         let at = self.setup.clock.now();
+        if !self.decides(at) {
+            return self.follow(at);
+        }
         let mut observation = self.observe(at);
         let prepared = self.prepare(at);
         let said = taken(&mut self.inputs.said);
@@ -228,7 +238,11 @@ impl Steps {
             // First, so that a restart never takes back what proxies were told.
             self.save(at, true);
         }
-        self.send(snapshot);
+        // A step that took too long is another leader's by now.
+        if self.decides(self.setup.clock.now()) {
+            self.send(snapshot);
+        }
+        self.tell_cluster(&decision);
         self.open_once_known();
         self.outputs.board.record(&Shown {
             decision: &decision,

@@ -35,6 +35,8 @@ pub struct KubernetesConfig {
     pub counts: Counts,
     /// Whether policies are read from there.
     pub policies: bool,
+    /// The lease by which one of several replicas decides; none where there is one.
+    pub lease: Option<String>,
 }
 
 impl fmt::Display for KubernetesConfig {
@@ -109,6 +111,10 @@ pub(super) fn config(
         form,
         counts,
         policies: written.policies.unwrap_or(true),
+        lease: written
+            .lease
+            .filter(|name| is_name(name, "kubernetes.lease", check))
+            .map(|name| name.value),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Object {
     pub uid: String,
     /// Which version of what it says.
     pub generation: i64,
+    /// The services that it names.
+    pub targets: Vec<String>,
     /// What its status says.
     pub status: Value,
 }
@@ -165,6 +167,13 @@ impl Objects {
     }
 }
 
+/// The names of its targets, as far as they can be read.
+fn targets(data: &Value) -> Vec<String> {
+    let refs = data.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let names = refs.into_iter().flatten().filter_map(|target| target.get("name")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
 /// An object, and what it says as the same document that a file would be.
 fn read(object: &DynamicObject) -> (PolicyName, (Object, Document)) {
     let namespace = object.namespace().unwrap_or_default();
@@ -190,6 +199,7 @@ fn read(object: &DynamicObject) -> (PolicyName, (Object, Document)) {
         name,
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
+        targets: targets(&object.data),
         status: object.data.get("status").cloned().unwrap_or_default(),
     };
     let document = Document::new(format!("{KIND} {policy}"), text);
