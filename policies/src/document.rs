@@ -167,7 +167,7 @@ pub struct TargetRef {
     pub kind: At<String>,
     /// The service's name.
     pub name: At<TargetName>,
-    /// The name of one of its ports: which endpoints are meant where Kubernetes names them.
+    /// The name of one of its ports, where Kubernetes names its endpoints.
     pub section_name: Option<At<Label>>,
 }
 
@@ -440,7 +440,7 @@ pub struct Rollout {
 pub struct VersionRef {
     /// Its name.
     pub name: At<TargetName>,
-    /// The number of its port: which endpoints are meant where Kubernetes names them.
+    /// The number of its port, where Kubernetes names its endpoints.
     pub port: Option<At<Count<1, 65_535>>>,
 }
 

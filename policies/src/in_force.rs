@@ -6,6 +6,7 @@
 use weir_engine::goal::Goals;
 
 use crate::check::{Checked, Document, Services, check_among};
+use crate::parts::Earlier;
 use crate::problem::Problem;
 
 /// The goals in force, and why the set last offered is not, if it is not.
@@ -13,8 +14,9 @@ use crate::problem::Problem;
 pub struct InForce {
     services: Option<Services>,
     checked: Checked,
-    taken: bool,
     refused: Vec<Problem>,
+    read: bool,
+    earlier: Earlier,
 }
 
 /// What became of a set that was offered.
@@ -34,19 +36,30 @@ impl InForce {
         Self { services: Some(services), ..Self::default() }
     }
 
-    /// From now on sets are checked against these services; against none where they are not known.
-    pub fn know(&mut self, services: Option<Services>) {
-        self.services = services;
+    /// Whether all policies have been read.
+    pub fn is_read(&self) -> bool {
+        self.read
     }
 
-    /// The services that sets are checked against, where they are known.
-    pub fn known(&self) -> Option<&Services> {
-        self.services.as_ref()
+    /// Of which policies what an earlier life knew stands.
+    pub fn earlier(&self) -> &Earlier {
+        &self.earlier
     }
 
-    /// Whether any set was taken so far. Before, nobody has said what is wanted.
-    pub fn is_taken(&self) -> bool {
-        self.taken
+    /// Puts a set in force beside which some documents are refused.
+    pub(crate) fn take(
+        &mut self,
+        checked: Checked,
+        refused: Vec<Problem>,
+        (read, earlier): (bool, Earlier),
+    ) -> Outcome {
+        let outcome = match () {
+            () if refused != self.refused && !refused.is_empty() => Outcome::Refused,
+            () if checked != self.checked => Outcome::Taken,
+            () => Outcome::Unchanged,
+        };
+        *self = Self { checked, refused, read, earlier, services: self.services.take() };
+        outcome
     }
 
     /// Offers the whole set of files as they are now.
@@ -54,7 +67,6 @@ impl InForce {
         match check_among(documents, self.services.as_ref()) {
             Ok(checked) => {
                 self.refused.clear();
-                self.taken = true;
                 if checked == self.checked {
                     return Outcome::Unchanged;
                 }

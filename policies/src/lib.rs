@@ -11,6 +11,7 @@ pub mod reader;
 pub mod document;
 pub mod check;
 pub mod in_force;
+pub mod parts;
 // The same documents, for editors.
 pub mod schema;
 // And as a custom resource of Kubernetes, with what is written beside it there.

@@ -95,6 +95,8 @@ struct Publication {
     /// the hub reads it must not lose that.
     urgent: u64,
     confirmed: u64,
+    /// The leader whose decision it is.
+    epoch: u64,
     open: bool,
 }
 
@@ -114,6 +116,18 @@ impl Publisher {
     /// Publishes the whole desired state. A later one replaces it, even before it went out.
     pub fn publish(&self, snapshot: Arc<Snapshot>, urgency: Urgency) {
         self.publish_confirmed(snapshot, urgency, Confirmation::Unconfirmed);
+    }
+
+    /// What is published from now on is the decision of the leader of this epoch. Whether it is:
+    /// a former leader's is refused, however late it comes.
+    #[must_use]
+    pub fn lead(&self, epoch: u64) -> bool {
+        let mut leads = false;
+        self.publication.send_modify(|publication| {
+            leads = epoch >= publication.epoch;
+            publication.epoch = publication.epoch.max(epoch);
+        });
+        leads
     }
 
     /// Publishes, and says whether a large loss is meant.
@@ -270,6 +284,7 @@ impl Desk {
 
     fn publish(&mut self, publication: &Publication) {
         let now = (self.now)();
+        self.hub.lead(publication.epoch);
         let urgent = publication.urgent > self.seen.urgent;
         let confirmed = publication.confirmed > self.seen.confirmed;
         let changed = match &publication.snapshot {

@@ -36,6 +36,8 @@ impl fmt::Display for PushVersion {
 /// The last change of one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
+    /// The leader whose push made it.
+    pub epoch: u64,
     /// The push that made it.
     pub sequence: u64,
     /// The push that made the change before.
@@ -116,17 +118,27 @@ impl View {
             if !names.is_empty() {
                 changed = true;
                 let before = changes.get(&kind).map_or(0, |change| change.sequence);
-                changes.insert(kind, Change { sequence, before, names });
+                changes.insert(kind, Change { epoch: self.epoch, sequence, before, names });
             }
         }
         let quarantine = self.quarantine.clone();
         changed.then_some(Self { snapshot, quarantine, epoch: self.epoch, sequence, changes })
     }
 
+    /// The same view under a later leader: what it does not change keeps its version, so that a
+    /// change of leader alone is no push.
+    #[must_use]
+    pub fn led_by(&self, epoch: u64) -> Self {
+        Self { epoch: self.epoch.max(epoch), ..self.clone() }
+    }
+
     /// The push that last changed this type.
     pub fn version(&self, kind: TypeUrl) -> PushVersion {
-        let sequence = self.changes.get(&kind).map_or(0, |change| change.sequence);
-        PushVersion { epoch: self.epoch, sequence }
+        let unchanged = PushVersion { epoch: self.epoch, sequence: 0 };
+        self.changes.get(&kind).map_or(unchanged, |change| PushVersion {
+            epoch: change.epoch,
+            sequence: change.sequence,
+        })
     }
 
     /// The last change of this type, if it ever changed.
@@ -209,6 +221,14 @@ mod tests {
         let view = view.change(Arc::new(both)).unwrap();
         assert_eq!(view.version(TypeUrl::Cluster).to_string(), "3.1");
         assert_eq!(view.version(TypeUrl::Route).to_string(), "3.2");
+    }
+
+    #[test]
+    fn a_later_leader_alone_changes_no_version() {
+        let view = View::new(3).change(snapshot(&[("a", 1)])).unwrap().led_by(5).led_by(4);
+        assert_eq!(view.version(TypeUrl::Cluster).to_string(), "3.1");
+        let view = view.change(snapshot(&[("a", 2)])).unwrap();
+        assert_eq!(view.version(TypeUrl::Cluster).to_string(), "5.2");
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub enum Refusal {
     NotApproved,
     /// The journal cannot be written.
     Unrecorded,
+    /// Another replica decides.
+    Follows,
 }
 
 /// A word on its way to the loop, which answers with its next step.
@@ -213,6 +215,11 @@ fn refused(id: &OfferId, refusal: Refusal) -> Problem {
             );
             problem(StatusCode::CONFLICT, "not-approved", &detail)
         }
+        Refusal::Follows => problem(
+            StatusCode::CONFLICT,
+            "not-leading",
+            "another replica decides: see who holds the lease, and approve there",
+        ),
         Refusal::Unrecorded => problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "unrecorded",

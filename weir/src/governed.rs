@@ -221,15 +221,17 @@ impl Governing {
             there: there.as_deref(),
             before: &self.before,
         });
-        if !in_force.is_taken() {
-            // Nobody knows yet what is wanted now: what was, is.
-            named.clone_from(&self.before);
+        if in_force.earlier().any() {
+            // Not everybody has said what is wanted now: what was, is.
+            let known = self.before.iter().filter(|one| !named.iter().any(|it| it.id == one.id));
+            let known: Vec<Service> = known.cloned().collect();
+            named.extend(known);
         }
         self.want(&named);
         let found = Arc::clone(&self.found.endpoints.borrow_and_update());
         let listed = |id: &ServiceId| found.get(id).is_some_and(|found| found.listed);
-        let read = in_force.is_taken() || !in_force.refused().is_empty();
-        let settled = read && there.is_some() && named.iter().all(|one| listed(&one.id));
+        let settled =
+            in_force.is_read() && there.is_some() && named.iter().all(|one| listed(&one.id));
         named.retain(|one| listed(&one.id) || self.before.iter().any(|known| known.id == one.id));
         self.before.clone_from(&named);
         let mut services = [self.configured.clone(), named].concat();

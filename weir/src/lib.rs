@@ -15,6 +15,7 @@ pub mod patterns;
 pub mod topology;
 pub mod goals;
 pub mod governed;
+pub mod kubernetes;
 pub mod views;
 pub mod store;
 pub mod recording;

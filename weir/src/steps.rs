@@ -13,7 +13,7 @@ use weir_collectors::endpoints::{Discovered, telemetry::Named};
 use weir_collectors::prometheus::objectives::Wanted;
 use weir_dashboard::board::{Board, Step as Shown};
 use weir_engine::decision::{Decision, Realisation};
-use weir_engine::goal::{Goals, Mode};
+use weir_engine::goal::Goals;
 use weir_engine::names::{ClusterName, ServiceId};
 use weir_engine::observation::{Fitted, Indicated, LogVolume, Observation, Report, fold};
 use weir_engine::rollout::Phase;
@@ -22,7 +22,7 @@ use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
 use weir_journal::{Record, StateImage, Step};
 use weir_models::reference::{Memory, Reference};
-use weir_policies::check::{Reach, Services};
+use weir_policies::check::Services;
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::Native;
 use weir_proxy_adapter::relay::{Opinions, server as relay};
@@ -34,6 +34,8 @@ use crate::clock::Clock;
 use crate::config::{self, Endpoints};
 use crate::control::Said;
 use crate::governed::{Governed, Sources};
+use crate::kubernetes::leading::Standing;
+use crate::kubernetes::telling::Shown as Decided;
 use crate::patterns::Seen;
 use crate::store::StoreError;
 use crate::store::journal::Journal;
@@ -45,6 +47,8 @@ mod pushes;
 mod relayed;
 mod said;
 mod told;
+mod turns;
+mod wanted;
 
 use told::Told;
 
@@ -75,6 +79,8 @@ pub struct Inputs {
     pub policies: watch::Receiver<InForce>,
     /// What is governed.
     pub governed: watch::Receiver<Arc<Governed>>,
+    /// Whether this replica decides; none where there are no others.
+    pub standing: Option<watch::Receiver<Standing>>,
     /// The discovered endpoints.
     pub discovered: Sources,
 }
@@ -96,6 +102,8 @@ pub struct Outputs {
     pub serving: watch::Sender<bool>,
     /// Names of the clusters whose load reports are wanted.
     pub clusters: watch::Sender<Arc<Vec<String>>>,
+    /// Who tells the cluster of decisions; none where there is no cluster.
+    pub cluster: Option<watch::Sender<Option<Arc<Decided>>>>,
     /// Objectives that queries of the user's own count; none where no Prometheus is asked.
     pub objectives: Option<watch::Sender<Arc<Vec<Wanted>>>>,
     /// Proxies of another control plane.
@@ -212,6 +220,9 @@ impl Steps {
     /// Takes one step.
     pub fn step(&mut self) {
         let at = self.setup.clock.now();
+        if !self.decides(at) {
+            return self.follow(at);
+        }
         let mut observation = self.observe(at);
         let prepared = self.prepare(at);
         let said = taken(&mut self.inputs.said);
@@ -234,8 +245,12 @@ impl Steps {
             // First, so that a restart never takes back what proxies were told.
             self.save(at, true);
         }
-        self.send(snapshot);
-        self.relay(&decision);
+        // A step that took too long is another leader's by now.
+        if self.decides(self.setup.clock.now()) {
+            self.send(snapshot);
+            self.relay(&decision);
+        }
+        self.tell_cluster(&decision);
         self.open_once_known();
         self.outputs.board.record(&Shown {
             decision: &decision,
@@ -360,53 +375,6 @@ impl Steps {
         }
         self.topology = Arc::new(topology);
         Some(Arc::clone(&self.topology))
-    }
-
-    /// The goals, if they changed. A service whose endpoints only telemetry names is advised at
-    /// most: nobody may be served from hearsay.
-    fn wanted(&mut self, other_services: bool) -> Option<Arc<Goals>> {
-        let changed = self.inputs.policies.has_changed().unwrap_or(false);
-        if !changed && !other_services && !self.first {
-            return None;
-        }
-        let in_force = self.inputs.policies.borrow_and_update().clone();
-        // Refused or not read since the start: the last good ones are those of the life before.
-        let taken = in_force.is_taken();
-        let mut goals = if taken { in_force.goals().clone() } else { self.state.goals.clone() };
-        for goal in &mut goals.services {
-            let reach = self.known.get(&goal.service);
-            let only_seen = !matches!(reach, Some(Reach::Served | Reach::Routed));
-            if goal.mode == Mode::Enforce && only_seen {
-                goal.mode = Mode::Recommend;
-                tracing::warn!(
-                    service = %goal.service,
-                    policy = %goal.policy,
-                    "not enforced: the service's endpoints are not served by weir; \
-                     name it under services with a file or a DNS name"
-                );
-            }
-        }
-        if !changed && !self.first && *self.goals == goals {
-            return None;
-        }
-        self.goals = Arc::new(goals);
-        self.ask_for(objectives::queried(&self.goals));
-        Some(Arc::clone(&self.goals))
-    }
-
-    /// Has the objectives' own queries asked.
-    fn ask_for(&self, wanted: Vec<Wanted>) {
-        if let Some(objectives) = &self.outputs.objectives {
-            objectives.send_replace(Arc::new(wanted));
-            return;
-        }
-        for Wanted { service, objective, .. } in wanted {
-            tracing::warn!(
-                %service,
-                objective,
-                "nobody is asked for this objective: name a prometheus source in weir.yaml"
-            );
-        }
     }
 
     /// Makes the journal ready for a step, with the state as it is before it.

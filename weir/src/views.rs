@@ -238,12 +238,11 @@ impl Feeds {
 
     fn endpoints(&self) -> CheckView {
         let all = self.discovered.all();
-        let withheld = all.iter().filter_map(|(service, found)| {
-            (found.withheld > 0).then(|| {
+        let withheld =
+            all.iter().filter(|(_, found)| found.withheld > 0).map(|(service, found)| {
                 let (gone, all) = (found.withheld, found.endpoints.len());
                 format!("{gone} of {all} of {service}")
-            })
-        });
+            });
         let withheld = some(withheld);
         if withheld.is_empty() {
             return check("endpoints", true, "all sources are believed".to_owned());

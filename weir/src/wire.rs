@@ -221,7 +221,8 @@ impl Assembly {
         let (discovered, wanted) = self.discover(&state);
         let there = discovered.cluster.as_ref().map(|found| found.services.clone());
         let known = Known { configured: known(&self.config.services), cluster: there };
-        let (goals, policies) = Goals::open(self.config.policies.clone(), known);
+        let (objects, objects_known) = self.watch_policies().unzip();
+        let (goals, policies) = Goals::open(self.config.policies.clone(), known, objects);
         let stop = self.rest.clone();
         self.spawn("the policies' watch", async move {
             goals.run(stop).await;
@@ -232,6 +233,8 @@ impl Assembly {
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
         let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
         let governed = self.govern(&state, (policies.clone(), &discovered, wanted));
+        let standing = self.stand();
+        let cluster = self.tell_cluster(&policies, objects_known, standing.clone());
         let (serving, serves) = watch::channel(false);
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
         let objectives = self.collect(&intake, &asked, &governed)?;
@@ -258,8 +261,17 @@ impl Assembly {
             clock: self.clock.clone(),
         };
         let said = self.listen_to_people();
-        let inputs =
-            Inputs { reports, log, indicated, fitted, said, policies, governed, discovered };
+        let inputs = Inputs {
+            reports,
+            log,
+            indicated,
+            fitted,
+            said,
+            policies,
+            governed,
+            standing,
+            discovered,
+        };
         let outputs = Outputs {
             journal: Some(journal),
             last_good: Some(last_good),
@@ -268,6 +280,7 @@ impl Assembly {
             seen,
             serving,
             clusters,
+            cluster,
             objectives,
             relay,
             opinions,

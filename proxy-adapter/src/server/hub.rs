@@ -110,6 +110,11 @@ impl Hub {
         &self.view
     }
 
+    /// What is published from now on is a later leader's.
+    pub(super) fn lead(&mut self, epoch: u64) {
+        self.view = Arc::new(self.view.led_by(epoch));
+    }
+
     /// Takes a snapshot. Whether the view changed.
     pub(super) fn publish(
         &mut self,

@@ -104,6 +104,10 @@ pub struct Kubernetes {
     pub context: Option<At<String>>,
     /// The namespaces that are watched; all if left out.
     pub namespaces: Option<At<Vec<At<String>>>>,
+    /// The lease by which one of several replicas decides, in Weir's own namespace.
+    pub lease: Option<At<String>>,
+    /// Whether policies are read from there; true by default.
+    pub policies: Option<bool>,
     /// How proxies name the cluster of a service that only policies name.
     pub clusters: Option<At<String>>,
     /// What the proxies make of such clusters.

@@ -33,6 +33,10 @@ pub struct KubernetesConfig {
     pub form: ClusterForm,
     /// Whose counts are believed of such a service.
     pub counts: Counts,
+    /// Whether policies are read from there.
+    pub policies: bool,
+    /// The lease by which one of several replicas decides; none where there is one.
+    pub lease: Option<String>,
 }
 
 impl fmt::Display for KubernetesConfig {
@@ -40,19 +44,20 @@ impl fmt::Display for KubernetesConfig {
         match &self.reach {
             Reach::InCluster => f.write_str("in-cluster")?,
             Reach::Kubeconfig { path, context: None } => {
-                f.write_str(&path.display().to_string())?
+                f.write_str(&path.display().to_string())?;
             }
             Reach::Kubeconfig { path, context: Some(context) } => {
                 write!(f, "{} context {context}", path.display())?;
             }
         }
         match &self.namespaces {
-            Namespaces::All => f.write_str(", all namespaces"),
+            Namespaces::All => f.write_str(", all namespaces")?,
             Namespaces::Only(names) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                write!(f, ", namespaces [{}]", names.join(", "))
+                write!(f, ", namespaces [{}]", names.join(", "))?;
             }
         }
+        Ok(())
     }
 }
 
@@ -105,6 +110,11 @@ pub(super) fn config(
         clusters: clusters(written.clusters, check),
         form,
         counts,
+        policies: written.policies.unwrap_or(true),
+        lease: written
+            .lease
+            .filter(|name| is_name(name, "kubernetes.lease", check))
+            .map(|name| name.value),
     }
 }
 

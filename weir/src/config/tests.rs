@@ -145,9 +145,11 @@ services:
 ",
     )
     .unwrap();
-    let of = |index: usize| match &config.services[index].endpoints {
-        Endpoints::Kubernetes { of, port } => format!("{of} {}", port.as_ref().unwrap()),
-        other => panic!("{other:?}"),
+    let of = |index: usize| {
+        let Endpoints::Kubernetes { of, port } = &config.services[index].endpoints else {
+            panic!("{:?}", config.services[index])
+        };
+        format!("{of} {}", port.as_ref().unwrap())
     };
     assert_eq!((of(1), of(0)), ("shop/web http".to_owned(), "shop/checkout 80".to_owned()));
     let cluster = config.kubernetes.unwrap();

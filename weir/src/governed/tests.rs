@@ -1,19 +1,24 @@
 use super::*;
 use weir_collectors::kubernetes::catalog::{KnownService, ServicePort};
+use weir_collectors::kubernetes::discovery::Namespaces;
+use weir_collectors::kubernetes::reach::Reach;
 use weir_engine::observation::{Observation, Source};
 use weir_engine::topology::{ClientCluster, ClusterForm, Topology};
 use weir_engine::units::Moment;
 use weir_policies::check::Document;
+use weir_policies::parts::{Part, Parts};
 
 use crate::config::ClusterNames;
 
 fn cluster() -> KubernetesConfig {
     KubernetesConfig {
-        reach: Default::default(),
-        namespaces: Default::default(),
+        reach: Reach::default(),
+        namespaces: Namespaces::default(),
         clusters: ClusterNames::default(),
         form: ClusterForm::native(),
         counts: Source::Prometheus,
+        policies: true,
+        lease: None,
     }
 }
 
@@ -39,9 +44,18 @@ fn policies(names: &[&str]) -> InForce {
             Document::new(format!("{name}.yaml"), text)
         })
         .collect();
-    let mut in_force = InForce::default();
-    in_force.offer(&documents);
-    in_force
+    let mut parts = Parts::default();
+    parts.offer(Part::Folder, Ok(documents));
+    parts.all_read(true);
+    parts.settle();
+    parts.in_force().clone()
+}
+
+/// Before anything was read.
+fn unread() -> InForce {
+    let mut parts = Parts::default();
+    parts.settle();
+    parts.in_force().clone()
 }
 
 struct Rig {
@@ -133,6 +147,6 @@ fn what_an_earlier_life_governed_is_governed_from_the_start() {
         ..Observation::default()
     };
     weir_engine::decide(&mut state, &observation, &weir_models::reference::Reference);
-    let rig = rig(InForce::default(), &state);
+    let rig = rig(unread(), &state);
     assert_eq!(rig.shows(), (names(&["web"]), names(&[WEB]), false));
 }

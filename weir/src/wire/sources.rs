@@ -21,7 +21,10 @@ use weir_policies::in_force::InForce;
 
 use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
+use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
+use crate::kubernetes::leading::{Leading, Standing};
+use crate::kubernetes::telling::{self, Telling};
 
 /// By which discovery is told whose endpoints are wanted of a cluster.
 type Wants = watch::Sender<Arc<Vec<discovery::Wanted>>>;
@@ -78,6 +81,52 @@ impl Assembly {
             Ok(())
         });
         Some((found, wants))
+    }
+
+    /// Starts the watches on policies, if there is a cluster.
+    pub(super) fn watch_policies(&mut self) -> Option<(Objects, watch::Receiver<Arc<ByName>>)> {
+        let config = self.config.kubernetes.as_ref().filter(|config| config.policies)?;
+        let client = self.client.as_ref()?;
+        let (objects, known, statuses) =
+            Objects::watch(client, &config.namespaces, self.clock.shared());
+        self.statuses.extend(statuses);
+        Some((objects, known))
+    }
+
+    /// Stands for election, if replicas share a lease.
+    pub(super) fn stand(&mut self) -> Option<watch::Receiver<Standing>> {
+        let name = self.config.kubernetes.as_ref()?.lease.as_ref()?;
+        let folder = &self.config.data_dir;
+        let (leading, standing, status) =
+            Leading::new(self.client.as_ref()?, name, self.clock.clone(), folder);
+        self.statuses.push(status);
+        // Given back once the last step is taken and the journal is closed.
+        let stop = self.rest.clone();
+        self.spawn("the lease", async move {
+            leading.run(stop).await;
+            Ok(())
+        });
+        Some(standing)
+    }
+
+    /// Starts telling the cluster what becomes of its policies; decisions go in by what is returned.
+    pub(super) fn tell_cluster(
+        &mut self,
+        policies: &watch::Receiver<InForce>,
+        objects: Option<watch::Receiver<Arc<ByName>>>,
+        standing: Option<watch::Receiver<Standing>>,
+    ) -> Option<watch::Sender<Option<Arc<telling::Shown>>>> {
+        let (client, objects) = (self.client.clone()?, objects?);
+        let (decided, shown) = watch::channel(None);
+        let sources = telling::Sources { policies: policies.clone(), objects, shown, standing };
+        let (telling, fares) = Telling::new(client, sources, self.clock.clone());
+        self.statuses.push(fares);
+        let stop = self.rest.clone();
+        self.spawn("the cluster's statuses", async move {
+            telling.run(stop).await;
+            Ok(())
+        });
+        Some(decided)
     }
 
     /// What is governed: without a cluster, what is configured.

@@ -1,0 +1,9 @@
+//! Weir among others in a cluster: who decides, what is written beside policies, and which rights
+//! all of it needs.
+
+pub mod lease;
+pub mod leading;
+pub mod status;
+pub mod events;
+pub mod telling;
+pub mod rights;

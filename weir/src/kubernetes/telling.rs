@@ -1,0 +1,264 @@
+//! Tells a cluster what became of its policies: writes statuses and events, where they are new.
+//!
+//! Only whoever decides writes, at its own pace, and never in the way of a decision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use weir_collectors::kubernetes::trouble::{Place, Trouble};
+use weir_collectors::status::{Kind, Publisher, Status as Fares};
+use weir_engine::decision::Decision;
+use weir_engine::names::ServiceId;
+use weir_engine::units::Moment;
+use weir_policies::document::{GROUP, KIND, api_version};
+use weir_policies::in_force::InForce;
+use weir_policies::status::LastDecision;
+
+use super::events::{Note, Pace, Told, bounded};
+use super::leading::Standing;
+use super::status::{Facts, remember, statuses};
+use crate::clock::Clock;
+use crate::goals::objects::{ByName, resource};
+use crate::governed::Governed;
+use crate::times;
+
+/// How often statuses are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Statuses that are written in one look: a cluster's first look at a thousand policies is spread
+/// over a few minutes.
+const WRITES_MAX: usize = 20;
+
+/// How long one answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Who owns the fields, and who says so.
+const MANAGER: &str = "weir-controller";
+
+/// What was decided, and for whom.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The decision.
+    pub decision: Decision,
+    /// What is governed.
+    pub governed: Arc<Governed>,
+    /// Whether proxies are answered.
+    pub serving: bool,
+}
+
+/// What telling reads.
+#[derive(Debug)]
+pub struct Sources {
+    /// Policies in force.
+    pub policies: watch::Receiver<InForce>,
+    /// Their objects.
+    pub objects: watch::Receiver<Arc<ByName>>,
+    /// What was decided last.
+    pub shown: watch::Receiver<Option<Arc<Shown>>>,
+    /// Whether this replica decides; none where there are no others.
+    pub standing: Option<watch::Receiver<Standing>>,
+}
+
+/// Writes statuses and events.
+pub struct Telling {
+    client: Client,
+    sources: Sources,
+    clock: Clock,
+    told: Told,
+    pace: Pace,
+    last: BTreeMap<ServiceId, LastDecision>,
+    publisher: Publisher,
+}
+
+impl std::fmt::Debug for Telling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telling").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+impl Telling {
+    /// Tells by this client; also says how that fares.
+    pub fn new(client: Client, sources: Sources, clock: Clock) -> (Self, watch::Receiver<Fares>) {
+        let (publisher, fares) =
+            Publisher::new("kubernetes", Kind::Kubernetes, "status of policies, and events");
+        let (told, pace, last) = (Told::default(), Pace::default(), BTreeMap::new());
+        (Self { client, sources, clock, told, pace, last, publisher }, fares)
+    }
+
+    /// Tells until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let forever = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = looks.tick() => self.look().await,
+                    Ok(()) = self.sources.shown.changed() => self.decided().await,
+                    else => std::future::pending().await,
+                }
+            }
+        };
+        stop.run_until_cancelled(forever).await;
+    }
+
+    fn may_write(&self) -> bool {
+        let now = self.clock.now();
+        self.sources
+            .standing
+            .as_ref()
+            .is_none_or(|standing| standing.borrow().term.is_some_and(|term| term.lasts(now)))
+    }
+
+    /// A decision was made.
+    async fn decided(&mut self) {
+        let Some(shown) = self.sources.shown.borrow_and_update().clone() else { return };
+        remember(&mut self.last, &shown.decision, times::shown);
+        let goals = self.sources.policies.borrow().goals().clone();
+        let policy = |id: &ServiceId| goals.of(id).map(|goal| goal.policy.clone());
+        let notes = self.told.of_decision(&shown.decision, policy);
+        self.write_events(notes).await;
+    }
+
+    async fn look(&mut self) {
+        let objects = Arc::clone(&self.sources.objects.borrow());
+        let shown = self.sources.shown.borrow().clone();
+        let now = times::shown(self.clock.now());
+        let statuses = {
+            let in_force = self.sources.policies.borrow();
+            statuses(&Facts {
+                in_force: &in_force,
+                objects: &objects,
+                shown: shown.as_deref(),
+                last: &self.last,
+                now: &now,
+            })
+        };
+        if !self.may_write() {
+            return;
+        }
+        let mut written = 0;
+        for (name, status) in &statuses {
+            let Some(object) = objects.get(name) else { continue };
+            let value = serde_json::to_value(status).unwrap_or_default();
+            if value == object.status || written >= WRITES_MAX {
+                continue;
+            }
+            written += 1;
+            self.write_status((&object.namespace, &object.name), &value).await;
+        }
+        let notes = self.told.of_statuses(&statuses);
+        self.write_events(notes).await;
+    }
+
+    async fn write_status(&self, (namespace, name): (&str, &str), status: &Value) {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource());
+        let body = body((namespace, name), status);
+        let parameters = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&body);
+        let place = Place {
+            resource: "adaptivetrafficpolicies/status",
+            group: GROUP,
+            namespace: Some(namespace.to_owned()),
+        };
+        self.noted("patch", place, api.patch_status(name, &parameters, &patch)).await;
+    }
+
+    async fn write_events(&mut self, notes: Vec<Note>) {
+        if notes.is_empty() || !self.may_write() {
+            return;
+        }
+        let objects = Arc::clone(&self.sources.objects.borrow());
+        for note in notes {
+            let now = self.clock.now();
+            if !self.pace.pass(now) {
+                tracing::debug!(dropped = self.pace.dropped, "too many events at once");
+                continue;
+            }
+            let event = event(&note, &objects, now);
+            let namespace = event.metadata.namespace.clone().unwrap_or_default();
+            let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+            let place =
+                Place { resource: "events", group: "events.k8s.io", namespace: Some(namespace) };
+            let parameters = PostParams::default();
+            self.noted("create", place, api.create(&parameters, &event)).await;
+        }
+    }
+
+    /// Waits for an answer, and notes how it went.
+    async fn noted<T>(
+        &self,
+        verb: &'static str,
+        place: Place,
+        asking: impl Future<Output = kube::Result<T>>,
+    ) {
+        let at = self.clock.now();
+        match timeout(ANSWER_WITHIN, asking).await {
+            Ok(Ok(_)) => self.publisher.succeeded(at),
+            // It was deleted meanwhile.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
+            Ok(Err(error)) => self.publisher.failed(at, &Trouble::of(&error, &place, verb)),
+            Err(_) => self.publisher.failed(at, &Trouble::Silent { place, after: ANSWER_WITHIN }),
+        }
+    }
+}
+
+/// What is applied: the fields that Weir owns, and nothing else.
+fn body((namespace, name): (&str, &str), status: &Value) -> Value {
+    json!({
+        "apiVersion": api_version(),
+        "kind": KIND,
+        "metadata": { "namespace": namespace, "name": name },
+        "status": status,
+    })
+}
+
+/// A note as an object: about the policy where it is one of the cluster's, or else about the service.
+fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
+    let service = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        namespace: Some(note.service.namespace.to_string()),
+        name: Some(note.service.name.to_string()),
+        ..ObjectReference::default()
+    };
+    let policy = objects.get(&note.policy).map(|object| ObjectReference {
+        api_version: Some(api_version()),
+        kind: Some(KIND.to_owned()),
+        namespace: Some(object.namespace.clone()),
+        name: Some(object.name.clone()),
+        uid: Some(object.uid.clone()),
+        ..ObjectReference::default()
+    });
+    let regarding = policy.unwrap_or_else(|| service.clone());
+    let millis = i64::try_from(now.millis()).unwrap_or_default();
+    Event {
+        metadata: ObjectMeta {
+            namespace: regarding.namespace.clone(),
+            generate_name: regarding.name.as_ref().map(|name| format!("{name}.")),
+            ..ObjectMeta::default()
+        },
+        event_time: Timestamp::from_millisecond(millis).ok().map(MicroTime),
+        reporting_controller: Some(format!("{GROUP}/weir")),
+        reporting_instance: Some(MANAGER.to_owned()),
+        action: Some("Decide".to_owned()),
+        reason: Some(note.reason.to_owned()),
+        type_: Some(if note.warns { "Warning" } else { "Normal" }.to_owned()),
+        note: Some(bounded(&note.text).to_owned()),
+        regarding: Some(regarding),
+        related: Some(service),
+        ..Event::default()
+    }
+}
