@@ -93,7 +93,17 @@ pub(crate) async fn client_named(
         variant,
         listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
     };
-    Sidecar::start(cluster, &plan).await
+    let client = Sidecar::start(cluster, &plan).await;
+    // istiod answers with what it knows so far; without the Service it sends requests elsewhere.
+    let subset = format!("outbound|80|v2|{}", istiod::host(namespace, "shop"));
+    soon("the proxy has both pods of v2, and a route to them", async || {
+        let dump = client.envoy.admin.config_dump().await.unwrap();
+        let weighted = |to: &Value| to["clusters"][1]["name"] == subset.as_str();
+        let routed = search(&dump, "weighted_clusters", &weighted).is_some();
+        routed && client.endpoints(&subset).await.len() == 2
+    })
+    .await;
+    client
 }
 
 /// Gives the first version so many pods.
@@ -165,13 +175,14 @@ async fn endpoints_come_as_described(cluster: Arc<Cluster>) {
     soon("the proxy has all pods", async || client.endpoints(&whole).await.len() == 4).await;
     let dump = client.envoy.admin.config_dump().await.unwrap();
 
-    let shop = found(&dump, "cluster", |cluster| cluster["name"] == whole.as_str());
+    let named = |cluster: &Value| cluster["name"] == whole.as_str();
+    let shop = search(&dump, "cluster", &named).unwrap();
     assert_eq!(shop["lb_policy"], "LEAST_REQUEST");
     assert_eq!(shop["common_lb_config"]["healthy_panic_threshold"], json!({}), "no panic: zero");
     assert_eq!(shop["common_lb_config"].get("locality_weighted_lb_config"), None);
 
-    let name = |assignment: &Value| assignment["cluster_name"] == whole.as_str();
-    let assignment = found(&dump, "endpoint_config", name);
+    let named = |assignment: &Value| assignment["cluster_name"] == whole.as_str();
+    let assignment = search(&dump, "endpoint_config", &named).unwrap();
     assert_eq!(assignment["policy"]["overprovisioning_factor"], 140);
     for locality in assignment["endpoints"].as_array().unwrap() {
         let endpoints = locality["lb_endpoints"].as_array().unwrap();
@@ -184,18 +195,15 @@ async fn endpoints_come_as_described(cluster: Arc<Cluster>) {
 }
 
 /// The first value under this key anywhere in a dump that is the wanted one.
-fn found(dump: &Value, key: &str, wanted: impl Fn(&Value) -> bool + Copy) -> Value {
-    fn search<'a>(at: &'a Value, key: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
-        match at {
-            Value::Object(fields) => fields
-                .get(key)
-                .filter(|value| wanted(value))
-                .or_else(|| fields.values().find_map(|inner| search(inner, key, wanted))),
-            Value::Array(items) => items.iter().find_map(|item| search(item, key, wanted)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        }
+fn search<'a>(at: &'a Value, key: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
+    match at {
+        Value::Object(fields) => fields
+            .get(key)
+            .filter(|value| wanted(value))
+            .or_else(|| fields.values().find_map(|inner| search(inner, key, wanted))),
+        Value::Array(items) => items.iter().find_map(|item| search(item, key, wanted)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
-    search(dump, key, &wanted).unwrap_or_else(|| panic!("no such {key}")).clone()
 }
 
 async fn nobody_notices_its_restart(cluster: Arc<Cluster>) {
