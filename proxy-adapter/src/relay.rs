@@ -53,7 +53,7 @@ impl Patched {
         match change(so_far) {
             Self::Same => self,
             Self::Refused(_) if self != Self::Same => self,
-            other => other,
+            other @ (Self::Changed(_) | Self::Refused(_)) => other,
         }
     }
 }

@@ -175,7 +175,7 @@ async fn sooner_than_a_virtual_service(cluster: Arc<Cluster>) {
     };
     let [opinion, patch] = took.each_mut().map(median);
     let ratio = opinion.as_secs_f64() / patch.as_secs_f64();
-    println!(
+    eprintln!(
         "a split is in Envoy {opinion:.1?} after an opinion, {patch:.1?} after a VirtualService: {ratio:.2}"
     );
     assert!(ratio < 1.0, "{took:?}");

@@ -20,14 +20,16 @@ use weir_dashboard::board::Board;
 use weir_dashboard::web::{self, Hosts, Web};
 use weir_engine::state::State;
 use weir_models::reference::Memory;
+use weir_policies::in_force::InForce;
 use weir_proxy_adapter::native::{ClusterSettings, Native};
 use weir_proxy_adapter::server::{self, Connections, Server};
 
 use crate::clock::Clock;
 use crate::config::{Config, Service, SourceConfig, known};
 use crate::control::{self, Said};
+use crate::goals::objects::Objects;
 use crate::goals::{Goals, Known};
-use crate::patterns::Fitter;
+use crate::patterns::{self, Fitter};
 use crate::steps::{Inputs, Outputs, Setup, Steps};
 use crate::store;
 use crate::store::journal::{Bounds, Journal, Origin};
@@ -222,12 +224,7 @@ impl Assembly {
         let there = discovered.cluster.as_ref().map(|found| found.services.clone());
         let known = Known { configured: known(&self.config.services), cluster: there };
         let (objects, objects_known) = self.watch_policies().unzip();
-        let (goals, policies) = Goals::open(self.config.policies.clone(), known, objects);
-        let stop = self.rest.clone();
-        self.spawn("the policies' watch", async move {
-            goals.run(stop).await;
-            Ok(())
-        });
+        let policies = self.follow_policies(known, objects);
         let (intake, reports) = Intake::new(INTAKE_CAPACITY);
         let (server, publisher) = Server::new(server::Config::new(1), self.clock.shared());
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
@@ -239,12 +236,7 @@ impl Assembly {
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
         let objectives = self.collect(&intake, &asked, &governed)?;
         self.serve_pages(api, metrics);
-        let (fitter, (seen, fitted)) = Fitter::new();
-        let stop = self.rest.clone();
-        self.spawn("the fitting of patterns", async move {
-            fitter.run(stop).await;
-            Ok(())
-        });
+        let (seen, fitted) = self.fit();
         let (beside, Outlets { relay, opinions }) = self.beside(beside);
         let statuses = std::mem::take(&mut self.statuses);
         self.show(Feeds {
@@ -289,11 +281,35 @@ impl Assembly {
         let relayed = self.serve_beside(beside)?;
         let Self { tasks, steps, rest, .. } = self;
         let (xds, api, metrics) = addresses;
-        match relayed {
-            Some(relay) => tracing::info!(%xds, %api, %metrics, %relay, "weir is running"),
-            None => tracing::info!(%xds, %api, %metrics, "weir is running"),
-        }
+        let relay = relayed.map(tracing::field::display);
+        tracing::info!(%xds, %api, %metrics, relay, "weir is running");
         Ok(Running { xds, api, metrics, relay: relayed, tasks, steps, rest, data: None })
+    }
+
+    /// Keeps policies in force.
+    fn follow_policies(
+        &mut self,
+        known: Known,
+        objects: Option<Objects>,
+    ) -> watch::Receiver<InForce> {
+        let (goals, policies) = Goals::open(self.config.policies.clone(), known, objects);
+        let stop = self.rest.clone();
+        self.spawn("the policies' watch", async move {
+            goals.run(stop).await;
+            Ok(())
+        });
+        policies
+    }
+
+    /// Fits patterns apart from the loop.
+    fn fit(&mut self) -> patterns::Ends {
+        let (fitter, ends) = Fitter::new();
+        let stop = self.rest.clone();
+        self.spawn("the fitting of patterns", async move {
+            fitter.run(stop).await;
+            Ok(())
+        });
+        ends
     }
 
     /// Mounts xDS, load reports and the access log on one port, since Envoy reaches all of them

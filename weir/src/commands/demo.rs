@@ -118,7 +118,7 @@ impl Stage {
         let governor = if asked.ungoverned { Governor::Nobody } else { Governor::Weir };
         let demo = Demo::start(folder, governor)?;
         let listeners = Listeners {
-            beside: Default::default(),
+            beside: wire::beside::Listeners::default(),
             xds: any_port().await?,
             api: page_port().await?,
             metrics: any_port().await?,

@@ -37,7 +37,12 @@ pub(super) struct Governed(Running);
 /// Sockets for it, on free ports.
 pub(super) async fn sockets() -> anyhow::Result<Listeners> {
     let (xds, api) = (any_port().await?, any_port().await?);
-    Ok(Listeners { xds, api, metrics: any_port().await?, beside: Default::default() })
+    Ok(Listeners {
+        xds,
+        api,
+        metrics: any_port().await?,
+        beside: wire::beside::Listeners::default(),
+    })
 }
 
 impl Governed {
