@@ -11,6 +11,8 @@ use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Ratio;
 
 mod localities;
+pub mod others;
+pub mod routes;
 
 /// A route's weights are hundredths of a per cent. The Gateway API takes up to a million, Istio any
 /// whole numbers.

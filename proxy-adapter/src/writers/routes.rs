@@ -1,0 +1,246 @@
+//! The weights of two versions in routes that somebody has written: which fields change, and how they come
+//! back.
+//!
+//! A route belongs to whoever wrote it. Only weights are changed, only of a rule that lists both versions and
+//! nobody else, and nothing is ever added to it. What was there is remembered on the object itself, so that
+//! whoever finds it can put it back.
+
+use serde_json::{Map, Value, json};
+use weir_engine::names::ServiceId;
+use weir_engine::units::Ratio;
+
+use super::parts;
+
+/// What the weights were before Weir wrote them, on the object.
+pub const BEFORE: &str = "weir.dev/weights-before";
+
+/// What Weir wrote last, on the object: if the weights are others, somebody else has written since.
+pub const WRITTEN: &str = "weir.dev/weights-written";
+
+/// By this label objects are found that Weir has written.
+pub const LABEL: &str = "weir.dev/weights";
+
+/// A kind of route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Of the Gateway API.
+    HttpRoute,
+    /// Of the Gateway API.
+    GrpcRoute,
+    /// Of the Gateway API.
+    TcpRoute,
+    /// Of Istio.
+    VirtualService,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::HttpRoute, Self::GrpcRoute, Self::TcpRoute, Self::VirtualService];
+
+    /// API group, version, kind and plural.
+    pub const fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+            Self::GrpcRoute => ("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes"),
+            Self::TcpRoute => ("gateway.networking.k8s.io", "v1", "TCPRoute", "tcproutes"),
+            Self::VirtualService => {
+                ("networking.istio.io", "v1", "VirtualService", "virtualservices")
+            }
+        }
+    }
+
+    /// Lists of rules, and in a rule the list of its destinations.
+    const fn lists(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute => &[("rules", "backendRefs")],
+            Self::VirtualService => &[("http", "route"), ("tcp", "route"), ("tls", "route")],
+        }
+    }
+
+    /// Whether a destination of an object in that namespace is the service.
+    fn leads_to(self, destination: &Value, namespace: &str, service: &ServiceId) -> bool {
+        match self {
+            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute => {
+                let kind = destination["kind"].as_str().unwrap_or("Service");
+                let group = destination["group"].as_str().unwrap_or_default();
+                let there = destination["namespace"].as_str().unwrap_or(namespace);
+                kind == "Service"
+                    && group.is_empty()
+                    && destination["name"] == *service.name
+                    && *service.namespace == *there
+            }
+            Self::VirtualService => {
+                let host = destination["destination"]["host"].as_str().unwrap_or_default();
+                let subset = destination["destination"]["subset"].is_string();
+                let (name, there) = (&service.name, &service.namespace);
+                let long = format!("{name}.{there}");
+                let short = **name == *host && *namespace == **there;
+                !subset
+                    && (short
+                        || host == long
+                        || host == format!("{long}.svc")
+                        || host == format!("{long}.svc.cluster.local"))
+            }
+        }
+    }
+}
+
+/// How requests are to be split over two versions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// What takes over.
+    pub canary: ServiceId,
+    /// What has been there.
+    pub stable: ServiceId,
+    /// The part of the new one.
+    pub weight: Ratio,
+}
+
+/// What is to be done with an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// It is as it should be, or none of ours.
+    Leave,
+    /// A JSON patch (RFC 6902) that is refused if the object has changed meanwhile.
+    Write {
+        /// The operations.
+        patch: Value,
+        /// Whether it undoes what somebody else has written since.
+        contests: bool,
+    },
+}
+
+/// A weight in the object: where it stands, and what it is; none is the default, 1.
+type Found = (String, Option<i64>);
+
+/// What has to change for a split.
+pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
+    let (stable, canary) = parts(wanted.weight);
+    let mut weights: Vec<(Found, u32)> = Vec::new();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    each_rule(kind, object, |path, destinations| {
+        let of = |service: &ServiceId| {
+            let mut all = destinations.iter().enumerate();
+            let found = all.find(|(_, one)| kind.leads_to(one, namespace, service));
+            found.map(|(at, one)| (format!("{path}/{at}/weight"), one["weight"].as_i64()))
+        };
+        if let (2, Some(old), Some(new)) =
+            (destinations.len(), of(&wanted.stable), of(&wanted.canary))
+        {
+            weights.extend([(old, stable), (new, canary)]);
+        }
+    });
+    let (now, then): (Vec<Found>, Vec<u32>) = weights.into_iter().unzip();
+    if now.is_empty() || is_met(&now, &then) {
+        return Plan::Leave;
+    }
+    let written = annotation(object, WRITTEN);
+    let contests = written.as_ref().is_some_and(|written| *written != noted(&now));
+    let values = now.iter().zip(&then).map(|((path, _), weight)| (path.clone(), json!(weight)));
+    let written: Map<String, Value> = values.clone().collect();
+    let mut patch = unchanged(object);
+    patch.extend(now.iter().zip(values).map(|((_, has), (path, value))| set(&path, *has, value)));
+    patch.extend(labelled(object));
+    if annotation(object, BEFORE).is_none() {
+        patch.push(annotate(BEFORE, &noted(&now)));
+    }
+    patch.push(annotate(WRITTEN, &Value::Object(written)));
+    Plan::Write { patch: Value::Array(patch), contests }
+}
+
+/// How an object gets back what it had before Weir wrote it; nothing where nobody knows.
+pub fn restore(object: &Value) -> Plan {
+    let Some(Value::Object(before)) = annotation(object, BEFORE) else { return Plan::Leave };
+    let mut patch = unchanged(object);
+    for (path, weight) in &before {
+        // A rule that has gone meanwhile takes its weights along.
+        let Some(parent) = path.rsplit_once('/').map(|(parent, _)| parent) else { continue };
+        let Some(destination) = object.pointer(parent) else { continue };
+        match (weight, destination.get("weight")) {
+            (Value::Null, Some(_)) => patch.push(json!({"op": "remove", "path": path})),
+            (Value::Null, None) => {}
+            (weight, _) => patch.push(json!({"op": "add", "path": path, "value": weight})),
+        }
+    }
+    let metadata = &object["metadata"];
+    for key in [BEFORE, WRITTEN] {
+        if metadata["annotations"].get(key).is_some() {
+            patch.push(
+                json!({"op": "remove", "path": format!("/metadata/annotations/{}", token(key))}),
+            );
+        }
+    }
+    if metadata["labels"].get(LABEL).is_some() {
+        patch.push(json!({"op": "remove", "path": format!("/metadata/labels/{}", token(LABEL))}));
+    }
+    Plan::Write { patch: Value::Array(patch), contests: false }
+}
+
+/// Calls with the path of each rule's destinations, and these.
+fn each_rule(kind: Kind, object: &Value, mut call: impl FnMut(&str, &[Value])) {
+    for (rules, destinations) in kind.lists() {
+        for (at, rule) in object["spec"][rules].as_array().into_iter().flatten().enumerate() {
+            if let Some(list) = rule[destinations].as_array() {
+                call(&format!("/spec/{rules}/{at}/{destinations}"), list);
+            }
+        }
+    }
+}
+
+/// Whether the weights come to the same parts, rule by rule.
+fn is_met(now: &[Found], then: &[u32]) -> bool {
+    let weight = |found: &Found| found.1.unwrap_or(1).max(0);
+    now.chunks(2).zip(then.chunks(2)).all(|(now, then)| match (now, then) {
+        ([old, new], [stable, canary]) => {
+            weight(old) * i64::from(*canary) == weight(new) * i64::from(*stable)
+                && weight(old) + weight(new) > 0
+        }
+        _ => false,
+    })
+}
+
+fn noted(weights: &[Found]) -> Value {
+    Value::Object(weights.iter().map(|(path, weight)| (path.clone(), json!(weight))).collect())
+}
+
+fn set(path: &str, has: Option<i64>, value: Value) -> Value {
+    let op = if has.is_some() { "replace" } else { "add" };
+    json!({"op": op, "path": path, "value": value})
+}
+
+fn annotation(object: &Value, key: &str) -> Option<Value> {
+    serde_json::from_str(object["metadata"]["annotations"].get(key)?.as_str()?).ok()
+}
+
+fn annotate(key: &str, value: &Value) -> Value {
+    let path = format!("/metadata/annotations/{}", token(key));
+    json!({"op": "add", "path": path, "value": value.to_string()})
+}
+
+/// The object is still the one that was read.
+fn unchanged(object: &Value) -> Vec<Value> {
+    let version = &object["metadata"]["resourceVersion"];
+    vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})]
+}
+
+/// Room for annotations, and the label.
+fn labelled(object: &Value) -> Vec<Value> {
+    let mut patch = Vec::new();
+    for map in ["annotations", "labels"] {
+        if !object["metadata"][map].is_object() {
+            patch.push(json!({"op": "add", "path": format!("/metadata/{map}"), "value": {}}));
+        }
+    }
+    let path = format!("/metadata/labels/{}", token(LABEL));
+    patch.push(json!({"op": "add", "path": path, "value": "written"}));
+    patch
+}
+
+/// A key in a JSON pointer (RFC 6901).
+fn token(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests;
