@@ -1,7 +1,7 @@
 //! Weir itself on a real mesh: discovery by the API server, decisions by the relay, and a pod that fails.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -20,7 +20,10 @@ use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
     let needs = &["istiod", "envoy"];
-    vec![Test::new("governed::istio_by_the_relay", needs, istio_by_the_relay)]
+    vec![
+        Test::new("governed::istio_by_the_relay", needs, istio_by_the_relay),
+        Test::new("governed::istio_by_the_label", needs, istio_by_the_label),
+    ]
 }
 
 const RATE: f64 = 300.0;
@@ -42,7 +45,6 @@ spec:
 fn config(cluster: &Cluster, istiod: &Istiod, relay: SocketAddr, admin: SocketAddr) -> String {
     format!(
         "data_dir: data
-policies: policies
 kubernetes:
   kubeconfig: {}
   balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
@@ -76,12 +78,7 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     let traffic = Traffic::start(governed.listener, RATE);
     let beside = Traffic::start(alone.listener, RATE);
-    soon("Weir judges all four", async || {
-        let shop = service(&weir, namespace).await;
-        shop["endpoints"].as_array().is_some_and(|all| all.len() == 4)
-            && shop["service"]["stance"] != "holding"
-    })
-    .await;
+    judging(&weir, namespace).await;
 
     let pods = cluster.kubelet.addresses(namespace).await;
     let (pod, address) = pods.iter().find(|(pod, _)| pod.starts_with("shop-v1-")).unwrap();
@@ -110,13 +107,74 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     assert!(endpoints.iter().any(|one| one.address == *address && !one.healthy), "{endpoints:?}");
 
     // Told to observe, it takes everything back.
-    write(&room, "policies/shop.yaml", &policy(namespace, "Observe"));
+    cluster.apply(&policy(namespace, "Observe")).await;
     soon("all are as istiod has them", async || {
         let endpoints = governed.endpoints(&whole).await;
         endpoints.len() == 4 && endpoints.iter().all(|one| one.healthy && one.weight == 1)
     })
     .await;
     drop((traffic, beside));
+}
+
+/// Without a relay: the pod is labelled, istiod takes it from every proxy, and when it is well again it comes
+/// back as if nobody had been there.
+async fn istio_by_the_label(cluster: Arc<Cluster>) {
+    let namespace = "labelled";
+    let istiod = Istiod::start(&cluster, "istiod-labelled").await;
+    istio::two_versions(&cluster, namespace).await;
+    let client = istio::client(&cluster, namespace, istiod.ads, Variant::Delta).await;
+    let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    cluster.define(&definition()).await;
+    cluster.apply(&policy(namespace, "Enforce").replace("60s", "10s")).await;
+    let room = cluster.room("weir-labelled");
+    let admin = client.envoy.admin.address();
+    let text = format!(
+        "data_dir: data
+kubernetes:
+  kubeconfig: {}
+  writes: [draining]
+  namespaces: [{namespace}]
+  balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
+sources:
+  - scrape: {{targets: ['http://{admin}']}}
+",
+        cluster.kubeconfig(Identity::Admin).display(),
+    );
+    write(&room, "weir.yaml", &text);
+    let weir = Weir::start(&room, free()).await;
+    let traffic = Traffic::start(client.listener, RATE);
+    judging(&weir, namespace).await;
+    let pods = cluster.kubelet.addresses(namespace).await;
+    let (pod, address) = pods.iter().find(|(pod, _)| pod.starts_with("shop-v1-")).unwrap();
+    cluster.kubelet.behave(namespace, pod, Behaviour::failing(0.5)).await;
+    let there = async || {
+        let endpoints = client.endpoints(&whole).await;
+        endpoints.iter().any(|one| one.address == *address)
+    };
+    soon("istiod takes it from the proxy", async || !there().await).await;
+    traffic.more(50).await;
+    let before = traffic.failed();
+    traffic.more(300).await;
+    assert!(traffic.failed() - before < 10, "{} fail still", traffic.failed() - before);
+    cluster.kubelet.behave(namespace, pod, Behaviour::HEALTHY).await;
+    soon("it is back", there).await;
+    let label = ["get", "pod", pod, "--namespace", namespace, "--output", "jsonpath={.metadata.labels}"];
+    let labels = cluster.kubectl(&label, "").await.unwrap();
+    assert!(!labels.contains("draining"), "{labels}");
+}
+
+async fn judging(weir: &Weir, namespace: &str) {
+    soon("Weir judges all four", async || {
+        let shop = service(weir, namespace).await;
+        shop["endpoints"].as_array().is_some_and(|all| all.len() == 4)
+            && shop["service"]["stance"] != "holding"
+    })
+    .await;
+}
+
+fn definition() -> PathBuf {
+    let name = "deploy/crds/adaptivetrafficpolicies.yaml";
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
 fn free() -> SocketAddr {
@@ -131,7 +189,8 @@ async fn start(
 ) -> Weir {
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     write(room, "weir.yaml", &config(cluster, istiod, relay, nobody));
-    write(room, "policies/shop.yaml", &policy(namespace, "Enforce"));
+    cluster.define(&definition()).await;
+    cluster.apply(&policy(namespace, "Enforce")).await;
     Weir::start(room, free()).await
 }
 

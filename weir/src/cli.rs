@@ -79,6 +79,8 @@ pub enum Command {
     /// Write what Envoy needs to know.
     #[command(subcommand)]
     Envoy(Envoy),
+    /// Put back everything that was written into objects of a Kubernetes cluster, as it was found.
+    Release(Run),
     /// Show the configuration in force.
     #[command(subcommand)]
     Config(ConfigCommand),

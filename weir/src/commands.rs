@@ -11,6 +11,7 @@ pub mod explain;
 pub mod journal;
 pub mod policy;
 pub mod record;
+pub mod release;
 pub mod replay;
 pub mod run;
 pub mod simulate;

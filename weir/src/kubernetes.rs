@@ -6,4 +6,5 @@ pub mod leading;
 pub mod status;
 pub mod events;
 pub mod telling;
+pub mod writing;
 pub mod rights;

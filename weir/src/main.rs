@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 use weir::cli::{Cli, Color, Command, ConfigCommand};
 use weir::commands::{
     self, approve, arena, config, demo, diff, envoy, evaluate, explain, journal, policy, record,
-    replay, run, simulate, test, what_if,
+    release, replay, run, simulate, test, what_if,
 };
 use weir_collectors::status::one_line;
 use weir_policies::problem::Colour;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::WhatIf(asked) => what_if::run(asked, colour),
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
+        Command::Release(asked) => release::release(given(asked), colour),
         Command::Config(ConfigCommand::View { run, origin }) => {
             config::view(given(run), *origin, colour)
         }

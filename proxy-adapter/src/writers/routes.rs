@@ -114,10 +114,15 @@ pub enum Plan {
 /// A weight in the object: where it stands, and what it is; none is the default, 1.
 type Found = (String, Option<i64>);
 
-/// What has to change for a split.
-pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
+/// Whether a rule of the object lists both versions and nobody else.
+pub fn concerns(kind: Kind, object: &Value, wanted: &Wanted) -> bool {
+    !found(kind, object, wanted).is_empty()
+}
+
+/// The weights of both versions in each rule that lists them and nobody else, and what they shall be.
+fn found(kind: Kind, object: &Value, wanted: &Wanted) -> Vec<(Found, u32)> {
     let (stable, canary) = parts(wanted.weight);
-    let mut weights: Vec<(Found, u32)> = Vec::new();
+    let mut weights = Vec::new();
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     each_rule(kind, object, |path, destinations| {
         let of = |service: &ServiceId| {
@@ -131,7 +136,12 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
             weights.extend([(old, stable), (new, canary)]);
         }
     });
-    let (now, then): (Vec<Found>, Vec<u32>) = weights.into_iter().unzip();
+    weights
+}
+
+/// What has to change for a split.
+pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
+    let (now, then): (Vec<Found>, Vec<u32>) = found(kind, object, wanted).into_iter().unzip();
     if now.is_empty() || is_met(&now, &then) {
         return Plan::Leave;
     }

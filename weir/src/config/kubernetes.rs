@@ -16,6 +16,7 @@ use weir_policies::source::Span;
 use super::balancer::form;
 use super::check::{Check, ONE_SOURCE};
 use super::{Endpoints, file};
+use crate::kubernetes::writing::Writes;
 
 /// At most so many namespaces are watched one by one: each costs two connections to the API server.
 const NAMESPACES_MAX: usize = 100;
@@ -31,6 +32,8 @@ pub struct KubernetesConfig {
     pub clusters: ClusterNames,
     /// What proxies make of the endpoints of such a cluster.
     pub form: ClusterForm,
+    /// What is written into objects of others.
+    pub writes: Writes,
     /// Whose counts are believed of such a service.
     pub counts: Counts,
     /// Whether policies are read from there.
@@ -111,11 +114,27 @@ pub(super) fn config(
         form,
         counts,
         policies: written.policies.unwrap_or(true),
+        writes: writes(written.writes, check),
         lease: written
             .lease
             .filter(|name| is_name(name, "kubernetes.lease", check))
             .map(|name| name.value),
     }
+}
+
+fn writes(written: Option<Vec<At<String>>>, check: &mut Check<'_>) -> Writes {
+    let mut writes = Writes::default();
+    for one in written.unwrap_or_default() {
+        match one.value.as_str() {
+            "routes" => writes.routes = true,
+            "draining" => writes.draining = true,
+            other => {
+                let what = format!("nothing is written that is called {other:?}");
+                check.wrong(one.span, "kubernetes.writes", what, "use routes, draining");
+            }
+        }
+    }
+    writes
 }
 
 fn namespaces(written: Option<At<Vec<At<String>>>>, check: &mut Check<'_>) -> Namespaces {

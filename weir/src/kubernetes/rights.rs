@@ -1,7 +1,7 @@
 //! Which rights Weir needs in a cluster, one table: what is not here is not asked for.
 //!
 //! A chart's roles are held against it. No secrets, no wildcard, and nothing is written but what
-//! Weir owns: the status of policies, events, and its own lease.
+//! Weir owns (the status of policies, events, its own lease) unless `kubernetes.writes` asks for more.
 
 use weir_policies::crd::PLURAL;
 use weir_policies::document::GROUP;
@@ -85,6 +85,55 @@ pub const RIGHTS: &[Right] = &[
         scope: Scope::Own,
         why: "which replica decides; only where there are several",
     },
+    Right {
+        group: "gateway.networking.k8s.io",
+        resource: "httproutes",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "weights of versions; only with writes: [routes]",
+    },
+    Right {
+        group: "gateway.networking.k8s.io",
+        resource: "grpcroutes",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "weights of versions; only with writes: [routes]",
+    },
+    Right {
+        group: "gateway.networking.k8s.io",
+        resource: "tcproutes",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "weights of versions; only with writes: [routes]",
+    },
+    Right {
+        group: "networking.istio.io",
+        resource: "virtualservices",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "weights of versions; only with writes: [routes]",
+    },
+    Right {
+        group: "flagger.app",
+        resource: "canaries",
+        verbs: &["list"],
+        scope: Scope::Watched,
+        why: "whether Flagger is at work on a service; only with writes: [routes]",
+    },
+    Right {
+        group: "argoproj.io",
+        resource: "rollouts",
+        verbs: &["list"],
+        scope: Scope::Watched,
+        why: "whether Argo Rollouts is at work on a service; only with writes: [routes]",
+    },
+    Right {
+        group: "",
+        resource: "pods",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "Istio's label that takes a pod out; only with writes: [draining]",
+    },
 ];
 
 #[cfg(test)]
@@ -101,7 +150,8 @@ mod tests {
             assert!(!right.why.is_empty());
             let writes = right.verbs.iter().any(|verb| !READ.contains(verb));
             let ours = ["adaptivetrafficpolicies/status", "events", "leases"];
-            assert!(!writes || ours.contains(&right.resource), "{right:?}");
+            let asked = right.why.contains("only with writes:");
+            assert!(!writes || asked || ours.contains(&right.resource), "{right:?}");
         }
     }
 

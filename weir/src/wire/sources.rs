@@ -25,6 +25,7 @@ use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
 use crate::kubernetes::leading::{Leading, Standing};
 use crate::kubernetes::telling::{self, Telling};
+use crate::kubernetes::writing::{self, Writes, Writing};
 
 /// By which discovery is told whose endpoints are wanted of a cluster.
 type Wants = watch::Sender<Arc<Vec<discovery::Wanted>>>;
@@ -116,8 +117,10 @@ impl Assembly {
         objects: Option<watch::Receiver<Arc<ByName>>>,
         standing: Option<watch::Receiver<Standing>>,
     ) -> Option<watch::Sender<Option<Arc<telling::Shown>>>> {
-        let (client, objects) = (self.client.clone()?, objects?);
+        let client = self.client.clone()?;
         let (decided, shown) = watch::channel(None);
+        self.write_objects(&client, (shown.clone(), standing.clone()));
+        let Some(objects) = objects else { return Some(decided) };
         let sources = telling::Sources { policies: policies.clone(), objects, shown, standing };
         let (telling, fares) = Telling::new(client, sources, self.clock.clone());
         self.statuses.push(fares);
@@ -127,6 +130,26 @@ impl Assembly {
             Ok(())
         });
         Some(decided)
+    }
+
+    /// Starts writing into objects of others, if that is asked for.
+    fn write_objects(
+        &mut self,
+        client: &kube::Client,
+        inputs: (watch::Receiver<Option<Arc<telling::Shown>>>, Option<watch::Receiver<Standing>>),
+    ) {
+        let Some(config) = &self.config.kubernetes else { return };
+        if config.writes == Writes::default() {
+            return;
+        }
+        let objects = writing::Objects::new(client.clone(), config.namespaces.clone());
+        let (writing, fares) = Writing::new(objects, config.writes, inputs, self.clock.clone());
+        self.statuses.push(fares);
+        let stop = self.rest.clone();
+        self.spawn("what is written into routes", async move {
+            writing.run(stop).await;
+            Ok(())
+        });
     }
 
     /// What is governed: without a cluster, what is configured.

@@ -1,0 +1,166 @@
+//! What Weir writes into routes of others, in a real API server: only weights, only where nobody else is at
+//! work, and back as it was.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use weir::clock::Clock;
+use weir::governed::Governed;
+use weir::kubernetes::telling::Shown;
+use weir::kubernetes::writing::{Objects, Writes, Writing};
+use weir_collectors::kubernetes::discovery::Namespaces;
+use weir_engine::decision::Decision;
+use weir_engine::goal::Mode;
+use weir_engine::names::ServiceId;
+use weir_engine::rollout::{Phase, Reason, RolloutDecision, Verdict};
+use weir_engine::units::Ratio;
+use weir_tests::cluster::{Cluster, soon};
+
+use crate::stage::Test;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let needs = &["istiod", "flagger"];
+    vec![Test::new("written::weights_come_and_go", needs, weights_come_and_go)]
+}
+
+const NAMESPACE: &str = "written";
+
+const ROUTES: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: written, annotations: {of: people}}
+spec:
+  parentRefs: [{group: '', kind: Service, name: cart, port: 80}]
+  rules:
+    - name: other
+      matches: [{path: {value: /other}}]
+      backendRefs: [{name: other, port: 80}]
+    - name: versions
+      backendRefs:
+        - {name: cart-v1, port: 80, weight: 1}
+        - {name: cart-v2, port: 80, weight: 0}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: written}
+spec:
+  hosts: [cart]
+  http:
+    - route:
+        - {destination: {host: cart-v1.written.svc.cluster.local}, weight: 100}
+        - {destination: {host: cart-v2.written.svc.cluster.local}}
+";
+
+const CANARY: &str = "
+apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: {name: cart-v1, namespace: written}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: cart-v1}
+  service: {port: 80}
+  analysis: {interval: 1m, threshold: 1}
+";
+
+fn shown(percent: Option<u32>) -> Option<Arc<Shown>> {
+    let id = |name| ServiceId::new(NAMESPACE, name);
+    let rollout = percent.map(|percent| RolloutDecision {
+        service: id("cart"),
+        policy: "written/cart".into(),
+        mode: Mode::Enforce,
+        stable: id("cart-v1"),
+        canary: id("cart-v2"),
+        weight: Ratio::clamped(f64::from(percent) / 100.0),
+        phase: Phase::Stepping { step: 0 },
+        steps: Vec::new(),
+        failures: 0,
+        verdict: Verdict::default(),
+        reason: Reason::Gathering,
+        offer: None,
+    });
+    let decision = Decision {
+        rollouts: rollout.into_iter().map(Arc::new).collect(),
+        ..Decision::default()
+    };
+    Some(Arc::new(Shown { decision, governed: Arc::new(Governed::default()), serving: true }))
+}
+
+/// An object as its author sees it.
+async fn object(cluster: &Cluster, kind: &str) -> Value {
+    let get = ["get", kind, "cart", "--namespace", NAMESPACE, "--output", "json"];
+    let mut object: Value = serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, value| {
+        let of_server = ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
+        !of_server && value.as_object().is_none_or(|map| !map.is_empty())
+    });
+    object
+}
+
+async fn weights(cluster: &Cluster, kind: &str, list: &str) -> Vec<Option<u64>> {
+    let object = object(cluster, kind).await;
+    let list = object.pointer(list).unwrap().as_array().unwrap().clone();
+    list.iter().map(|one| one["weight"].as_u64()).collect()
+}
+
+const LISTS: [(&str, &str); 2] =
+    [("httproute", "/spec/rules/1/backendRefs"), ("virtualservice", "/spec/http/0/route")];
+
+async fn until_weights(cluster: &Cluster, expected: [u64; 2]) {
+    for (kind, list) in LISTS {
+        soon(&format!("the {kind} has {expected:?}"), async || {
+            weights(cluster, kind, list).await == expected.map(Some)
+        })
+        .await;
+    }
+}
+
+async fn weights_come_and_go(cluster: Arc<Cluster>) {
+    for (peer, folder) in [("istiod", "crds"), ("istiod", "gateway-crds"), ("flagger", "crds")] {
+        cluster.define(&cluster.peers.folder(peer).join(folder)).await;
+    }
+    cluster.namespace(NAMESPACE).await;
+    cluster.apply(ROUTES).await;
+    let before = [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await];
+    let (shows, shown_now) = watch::channel(shown(Some(10)));
+    let namespaces = Namespaces::Only([NAMESPACE.to_owned()].into());
+    let objects = Objects::new(cluster.admin.clone(), namespaces);
+    let writes = Writes { routes: true, draining: false };
+    let (writing, fares) =
+        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
+    let mut running = JoinSet::new();
+    running.spawn(writing.run(CancellationToken::new()));
+    until_weights(&cluster, [9_000, 1_000]).await;
+
+    // While Flagger is at work on one of them nothing is written.
+    cluster.apply(CANARY).await;
+    let status = json!({"status": {"phase": "Progressing", "canaryWeight": 5, "failedChecks": 0, "iterations": 0, "lastTransitionTime": "2026-01-01T00:00:00Z"}});
+    let patch = status.to_string();
+    let put = ["patch", "canary", "cart-v1", "--namespace", NAMESPACE, "--subresource", "status", "--type", "merge", "--patch", &patch];
+    cluster.kubectl(&put, "").await.unwrap();
+    shows.send_replace(shown(Some(20)));
+    soon("it yields", async || {
+        let failed = fares.borrow().last_error.clone();
+        failed.is_some_and(|failed| failed.text.contains("Flagger's Canary cart-v1 is at work"))
+    })
+    .await;
+    assert_eq!(weights(&cluster, LISTS[0].0, LISTS[0].1).await, [Some(9_000), Some(1_000)]);
+    cluster.kubectl(&["delete", "canary", "cart-v1", "--namespace", NAMESPACE], "").await.unwrap();
+    until_weights(&cluster, [8_000, 2_000]).await;
+
+    // Nobody wants it any more: all is as it was.
+    let same = async || {
+        [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await] == before
+    };
+    shows.send_replace(shown(None));
+    soon("all is as it was found", same).await;
+    shows.send_replace(shown(Some(30)));
+    until_weights(&cluster, [7_000, 3_000]).await;
+    running.shutdown().await;
+    assert_eq!(objects.release().await.unwrap(), 2);
+    assert!(same().await, "also when it is released by hand");
+    assert_eq!(objects.release().await.unwrap(), 0, "there is nothing left to put back");
+}
