@@ -2,7 +2,6 @@
 //!
 //! Only whoever decides writes, at its own pace, and never in the way of a decision.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +22,10 @@ use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::document::{GROUP, KIND, api_version};
 use weir_policies::in_force::InForce;
-use weir_policies::status::LastDecision;
 
 use super::events::{Note, Pace, Told, bounded};
 use super::leading::Standing;
-use super::status::{Facts, remember, statuses};
+use super::status::{Facts, Last, statuses};
 use crate::clock::Clock;
 use crate::goals::objects::{ByName, resource};
 use crate::governed::Governed;
@@ -77,7 +75,7 @@ pub struct Telling {
     clock: Clock,
     told: Told,
     pace: Pace,
-    last: BTreeMap<ServiceId, LastDecision>,
+    last: Last,
     publisher: Publisher,
 }
 
@@ -92,7 +90,7 @@ impl Telling {
     pub fn new(client: Client, sources: Sources, clock: Clock) -> (Self, watch::Receiver<Fares>) {
         let (publisher, fares) =
             Publisher::new("kubernetes", Kind::Kubernetes, "status of policies, and events");
-        let (told, pace, last) = (Told::default(), Pace::default(), BTreeMap::new());
+        let (told, pace, last) = (Told::default(), Pace::default(), Last::default());
         (Self { client, sources, clock, told, pace, last, publisher }, fares)
     }
 
@@ -124,7 +122,7 @@ impl Telling {
     /// A decision was made.
     async fn decided(&mut self) {
         let Some(shown) = self.sources.shown.borrow_and_update().clone() else { return };
-        remember(&mut self.last, &shown.decision, times::shown);
+        self.last.remember(&shown.decision, times::shown);
         let goals = self.sources.policies.borrow().goals().clone();
         let policy = |id: &ServiceId| goals.of(id).map(|goal| goal.policy.clone());
         let notes = self.told.of_decision(&shown.decision, policy);
@@ -247,7 +245,7 @@ fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
     Event {
         metadata: ObjectMeta {
             namespace: regarding.namespace.clone(),
-            generate_name: regarding.name.as_ref().map(|name| format!("{name}.")),
+            generate_name: regarding.name.as_ref().map(|name| format!("{name}-")),
             ..ObjectMeta::default()
         },
         event_time: Timestamp::from_millisecond(millis).ok().map(MicroTime),
