@@ -264,7 +264,11 @@ async fn one_of_two_replicas_decides_and_hands_over() {
         })
     })
     .await;
+    cluster.policy("web", "ok").await;
+    until("the first governs", async || endpoints(&first, &cluster).await == 3).await;
     assert!(!second.said("this replica decides"), "there is one already");
+    assert_eq!(endpoints(&second, &cluster).await, 0, "it has decided nothing");
     first.child.stop().await.unwrap();
     until("the other decides", async || second.said("\"epoch\":2")).await;
+    until("and governs", async || endpoints(&second, &cluster).await == 3).await;
 }

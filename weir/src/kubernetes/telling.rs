@@ -260,3 +260,58 @@ fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
         ..Event::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::goals::objects::Object;
+    use weir_engine::names::PolicyName;
+
+    fn note() -> Note {
+        Note {
+            policy: PolicyName::from("shop/web"),
+            service: ServiceId::new("shop", "web"),
+            reason: "EndpointEjected",
+            warns: true,
+            text: "10.0.0.1:80: it fails".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_about_the_policys_object() {
+        let object = Object {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            uid: "u-1".to_owned(),
+            ..Object::default()
+        };
+        let objects = ByName::from([(PolicyName::from("shop/web"), object)]);
+        let event = event(&note(), &objects, Moment::from_millis(1_700_000_000_000));
+        let value = serde_json::to_value(&event).unwrap();
+        assert_eq!(value["regarding"]["kind"], KIND);
+        assert_eq!(value["regarding"]["uid"], "u-1");
+        assert_eq!(value["related"]["kind"], "Service");
+        assert_eq!(value["metadata"]["generateName"], "web-");
+        assert_eq!(
+            (&value["type"], &value["reason"]),
+            (&"Warning".into(), &"EndpointEjected".into())
+        );
+        assert_eq!(value["eventTime"], "2023-11-14T22:13:20.000000Z");
+    }
+
+    #[test]
+    fn of_a_policy_in_a_file_the_event_is_about_the_service() {
+        let event = event(&note(), &ByName::new(), Moment::from_millis(1));
+        assert_eq!(event.regarding.unwrap().kind.as_deref(), Some("Service"));
+        assert_eq!(event.metadata.namespace.as_deref(), Some("shop"));
+    }
+
+    /// Fields that others own are not touched: they are not named.
+    #[test]
+    fn only_the_status_is_applied() {
+        let body = body(("shop", "web"), &json!({ "ancestors": [] }));
+        let fields: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
+        assert_eq!(body["metadata"], json!({ "namespace": "shop", "name": "web" }));
+    }
+}
