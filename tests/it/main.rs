@@ -25,5 +25,6 @@ mod docs;
 mod browser;
 mod telemetry;
 mod record;
+mod kubernetes;
 mod journals;
 mod tidy;

@@ -315,7 +315,13 @@ impl Steps {
     fn ask_for_reports(&self) {
         let services = self.governed.services.iter();
         let clusters = services.flat_map(|s| s.clusters.iter().map(ToString::to_string));
-        self.outputs.clusters.send_replace(Arc::new(clusters.collect()));
+        let clusters: Vec<String> = clusters.collect();
+        // Each change is told to every proxy.
+        self.outputs.clusters.send_if_modified(|last| {
+            let news = **last != clusters;
+            *last = Arc::new(clusters);
+            news
+        });
     }
 
     /// Takes over what is governed, if that changed; says whether it did.

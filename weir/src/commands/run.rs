@@ -21,7 +21,7 @@ pub fn run(given: Given, colour: Colour) -> anyhow::Result<u8> {
         }
     };
     log();
-    if config.services.is_empty() {
+    if config.services.is_empty() && config.kubernetes.is_none() {
         tracing::warn!(
             "no service is configured, so Weir only watches; name services in a file and start \
              with --config FILE"

@@ -178,8 +178,9 @@ impl Election {
                 }
                 let known = self.seen.as_ref().filter(|seen| seen.record == record);
                 let since = known.map_or(now, |seen| seen.since);
+                let given_back = !wrote && record.holder.is_empty();
                 self.seen = Some(Seen { record, since });
-                None
+                given_back.then(|| self.ask(now, stamp))
             }
         }
     }

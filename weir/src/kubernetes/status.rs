@@ -5,12 +5,14 @@
 //!
 //! <https://gateway-api.sigs.k8s.io/geps/gep-713/>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::Discriminant;
 
 use serde_json::Value;
 use weir_engine::decision::{Decision, Hold, ServiceDecision, Stance};
 use weir_engine::goal::Mode;
-use weir_engine::names::{PolicyName, ServiceId};
+use weir_engine::names::{Address, PolicyName, ServiceId};
+use weir_engine::units::Moment;
 use weir_policies::check::Policy;
 use weir_policies::document::{GROUP, KIND};
 use weir_policies::in_force::InForce;
@@ -39,7 +41,7 @@ pub struct Facts<'a> {
     /// What was decided last, if anything.
     pub shown: Option<&'a Shown>,
     /// Per service, the last decision that changed something.
-    pub last: &'a BTreeMap<ServiceId, LastDecision>,
+    pub last: &'a Last,
     /// Now, as RFC 3339.
     pub now: &'a str,
 }
@@ -66,7 +68,7 @@ fn status(name: &PolicyName, object: &Object, facts: &Facts<'_>) -> Status {
             .collect(),
         objectives: decided.first().map(|one| objectives(one)).unwrap_or_default(),
         endpoints: counts(&decided),
-        last_decision: governed.iter().find_map(|id| facts.last.get(id)).cloned(),
+        last_decision: governed.iter().find_map(|id| facts.last.of(id)).cloned(),
     }
 }
 
@@ -226,23 +228,36 @@ fn counts(decided: &[&ServiceDecision]) -> Option<EndpointCounts> {
     })
 }
 
-/// Remembers the last decision on each service that said something new.
-pub fn remember(
-    last: &mut BTreeMap<ServiceId, LastDecision>,
-    decision: &Decision,
-    shown: impl Fn(weir_engine::units::Moment) -> String,
-) {
-    for (place, service) in decision.services.iter().enumerate() {
-        let summary = service.summary();
-        let known = last.get(&service.service).is_some_and(|known| known.summary == summary);
-        if !known {
-            // As the API names it.
-            let id = format!("{}-{place}", decision.sequence);
-            let new = LastDecision { id, time: shown(decision.at), summary };
-            last.insert(service.service.clone(), new);
+/// Per service, the last decision that an operator would notice.
+#[derive(Clone, Debug, Default)]
+pub struct Last(BTreeMap<ServiceId, (Stands, LastDecision)>);
+
+/// What an operator notices: shares and counts move all the time.
+type Stands = (Discriminant<Stance>, BTreeSet<Address>, Option<u64>);
+
+impl Last {
+    /// Takes note of a decision.
+    pub fn remember(&mut self, decision: &Decision, shown: impl Fn(Moment) -> String) {
+        for (place, service) in decision.services.iter().enumerate() {
+            let out = service.endpoints.iter().filter(|endpoint| endpoint.is_ejected());
+            let out = out.map(|endpoint| endpoint.address.clone()).collect();
+            let offer = service.offer.as_ref().map(|offer| offer.number);
+            let stands = (std::mem::discriminant(&service.stance), out, offer);
+            let known = self.0.get(&service.service).is_some_and(|known| known.0 == stands);
+            if !known {
+                // As the API names it.
+                let id = format!("{}-{place}", decision.sequence);
+                let (time, summary) = (shown(decision.at), service.summary());
+                let new = LastDecision { id, time, summary };
+                self.0.insert(service.service.clone(), (stands, new));
+            }
         }
+        self.0.retain(|id, _| decision.services.iter().any(|service| service.service == *id));
     }
-    last.retain(|id, _| decision.services.iter().any(|service| service.service == *id));
+
+    fn of(&self, service: &ServiceId) -> Option<&LastDecision> {
+        self.0.get(service).map(|known| &known.1)
+    }
 }
 
 #[cfg(test)]

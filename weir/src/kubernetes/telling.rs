@@ -2,7 +2,6 @@
 //!
 //! Only whoever decides writes, at its own pace, and never in the way of a decision.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +22,10 @@ use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::document::{GROUP, KIND, api_version};
 use weir_policies::in_force::InForce;
-use weir_policies::status::LastDecision;
 
 use super::events::{Note, Pace, Told, bounded};
 use super::leading::Standing;
-use super::status::{Facts, remember, statuses};
+use super::status::{Facts, Last, statuses};
 use crate::clock::Clock;
 use crate::goals::objects::{ByName, resource};
 use crate::governed::Governed;
@@ -77,7 +75,7 @@ pub struct Telling {
     clock: Clock,
     told: Told,
     pace: Pace,
-    last: BTreeMap<ServiceId, LastDecision>,
+    last: Last,
     publisher: Publisher,
 }
 
@@ -92,7 +90,7 @@ impl Telling {
     pub fn new(client: Client, sources: Sources, clock: Clock) -> (Self, watch::Receiver<Fares>) {
         let (publisher, fares) =
             Publisher::new("kubernetes", Kind::Kubernetes, "status of policies, and events");
-        let (told, pace, last) = (Told::default(), Pace::default(), BTreeMap::new());
+        let (told, pace, last) = (Told::default(), Pace::default(), Last::default());
         (Self { client, sources, clock, told, pace, last, publisher }, fares)
     }
 
@@ -124,7 +122,7 @@ impl Telling {
     /// A decision was made.
     async fn decided(&mut self) {
         let Some(shown) = self.sources.shown.borrow_and_update().clone() else { return };
-        remember(&mut self.last, &shown.decision, times::shown);
+        self.last.remember(&shown.decision, times::shown);
         let goals = self.sources.policies.borrow().goals().clone();
         let policy = |id: &ServiceId| goals.of(id).map(|goal| goal.policy.clone());
         let notes = self.told.of_decision(&shown.decision, policy);
@@ -247,7 +245,7 @@ fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
     Event {
         metadata: ObjectMeta {
             namespace: regarding.namespace.clone(),
-            generate_name: regarding.name.as_ref().map(|name| format!("{name}.")),
+            generate_name: regarding.name.as_ref().map(|name| format!("{name}-")),
             ..ObjectMeta::default()
         },
         event_time: Timestamp::from_millisecond(millis).ok().map(MicroTime),
@@ -260,5 +258,60 @@ fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
         regarding: Some(regarding),
         related: Some(service),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::goals::objects::Object;
+    use weir_engine::names::PolicyName;
+
+    fn note() -> Note {
+        Note {
+            policy: PolicyName::from("shop/web"),
+            service: ServiceId::new("shop", "web"),
+            reason: "EndpointEjected",
+            warns: true,
+            text: "10.0.0.1:80: it fails".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_about_the_policys_object() {
+        let object = Object {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            uid: "u-1".to_owned(),
+            ..Object::default()
+        };
+        let objects = ByName::from([(PolicyName::from("shop/web"), object)]);
+        let event = event(&note(), &objects, Moment::from_millis(1_700_000_000_000));
+        let value = serde_json::to_value(&event).unwrap();
+        assert_eq!(value["regarding"]["kind"], KIND);
+        assert_eq!(value["regarding"]["uid"], "u-1");
+        assert_eq!(value["related"]["kind"], "Service");
+        assert_eq!(value["metadata"]["generateName"], "web-");
+        assert_eq!(
+            (&value["type"], &value["reason"]),
+            (&"Warning".into(), &"EndpointEjected".into())
+        );
+        assert_eq!(value["eventTime"], "2023-11-14T22:13:20.000000Z");
+    }
+
+    #[test]
+    fn of_a_policy_in_a_file_the_event_is_about_the_service() {
+        let event = event(&note(), &ByName::new(), Moment::from_millis(1));
+        assert_eq!(event.regarding.unwrap().kind.as_deref(), Some("Service"));
+        assert_eq!(event.metadata.namespace.as_deref(), Some("shop"));
+    }
+
+    /// Fields that others own are not touched: they are not named.
+    #[test]
+    fn only_the_status_is_applied() {
+        let body = body(("shop", "web"), &json!({ "ancestors": [] }));
+        let fields: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["apiVersion", "kind", "metadata", "status"]);
+        assert_eq!(body["metadata"], json!({ "namespace": "shop", "name": "web" }));
     }
 }

@@ -101,7 +101,7 @@ impl Rig {
             in_force: self.parts.in_force(),
             objects: &self.objects,
             shown: self.shown.as_ref(),
-            last: &BTreeMap::new(),
+            last: &Last::default(),
             now: NOW,
         })
     }
@@ -192,6 +192,23 @@ fn a_condition_keeps_its_time_until_it_changes() {
     let conditions = &rig.statuses()[&policy("web")].ancestors[0].conditions;
     let times: Vec<&str> = conditions.iter().map(|one| one.last_transition_time.as_str()).collect();
     assert_eq!(times, [then, NOW]);
+}
+
+/// A status with counts in it would be written with every request.
+#[test]
+fn the_last_decision_is_the_last_that_one_would_notice() {
+    let mut rig = Rig::new();
+    rig.says("web", 20, "mode: Enforce").decides(true);
+    let mut decision = rig.shown.as_ref().unwrap().decision.clone();
+    let mut last = Last::default();
+    last.remember(&decision, |_| NOW.to_owned());
+    decision.sequence = 9;
+    last.remember(&decision, |_| "later".to_owned());
+    assert_eq!(last.of(&id("web")).unwrap().time, NOW);
+    let service = Arc::make_mut(&mut decision.services[0]);
+    service.stance = Stance::Steering;
+    last.remember(&decision, |_| "later".to_owned());
+    assert_eq!(last.of(&id("web")).unwrap().id, "9-0");
 }
 
 #[test]
