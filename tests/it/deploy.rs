@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use weir_testbed::required;
 
+mod documents;
 mod image;
 mod values;
 mod watched;
