@@ -22,6 +22,7 @@ mod flagger;
 mod snapshots;
 mod relay;
 mod governed;
+mod deploy;
 mod stage;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn tests() -> Vec<Test> {
         snapshots::tests(),
         relay::tests(),
         governed::tests(),
+        deploy::tests(),
     ];
     all.into_iter().flatten().collect()
 }
