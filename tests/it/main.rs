@@ -21,6 +21,7 @@ mod cli;
 mod testbed;
 mod arena;
 mod setup;
+mod deploy;
 mod docs;
 mod browser;
 mod telemetry;

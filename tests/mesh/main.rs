@@ -23,6 +23,7 @@ mod snapshots;
 mod relay;
 mod governed;
 mod written;
+mod deploy;
 mod stage;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn tests() -> Vec<Test> {
         relay::tests(),
         governed::tests(),
         written::tests(),
+        deploy::tests(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -18,6 +18,7 @@ fn cluster() -> KubernetesConfig {
         form: ClusterForm::native(),
         counts: Source::Prometheus,
         policies: true,
+        writes: Writes::default(),
         lease: None,
     }
 }
