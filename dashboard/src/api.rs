@@ -26,6 +26,7 @@ use crate::web::answer;
 use crate::web::problem::{Problem, Wrong};
 
 pub(crate) mod events;
+pub(crate) mod verdicts;
 
 /// Decisions on one page if not asked otherwise.
 const PAGE: usize = 50;
@@ -44,6 +45,7 @@ const PAGE_MAX: usize = 200;
     tags(
         (name = "services", description = "Governed services and their endpoints"),
         (name = "decisions", description = "Decisions that changed something, with their reasons"),
+        (name = "verdicts", description = "What is proven of new versions, for tools that roll out"),
         (name = "mesh", description = "Policies, proxies and telemetry sources"),
         (name = "events", description = "What happens, as it happens"),
         (name = "health", description = "Whether the process is alive and ready"),
@@ -59,6 +61,8 @@ pub(crate) fn router() -> (Router<Arc<Shared>>, OpenApi) {
         .routes(routes!(decisions))
         .routes(routes!(decision))
         .routes(routes!(offers))
+        .routes(routes!(verdicts::verdict))
+        .routes(routes!(verdicts::flagger))
         .routes(routes!(policies))
         .routes(routes!(proxies))
         .routes(routes!(sources))

@@ -24,6 +24,7 @@ use crate::view::health::{HealthView, StepEvent, Topic};
 use crate::view::mesh::{PolicyView, ProxyView, SourceView};
 use crate::view::{Time, plain};
 
+pub(crate) mod beats;
 mod feed;
 pub(crate) mod log;
 pub(crate) mod matrix;
@@ -32,8 +33,10 @@ pub(crate) mod read;
 pub(crate) mod rollout;
 mod tell;
 pub(crate) mod track;
+pub mod verdict;
 pub(crate) mod words;
 
+use beats::Beat;
 use feed::{Now, Told};
 use log::Log;
 use tell::Telling;
@@ -95,6 +98,8 @@ pub struct Snapshot {
 pub(crate) struct Record {
     pub(crate) fine: Log<Column>,
     pub(crate) coarse: Log<Column>,
+    /// What its requests came to.
+    pub(crate) beats: Log<Beat>,
     /// When counts last arrived.
     pub(crate) fresh: Option<Moment>,
 }
@@ -118,6 +123,7 @@ struct Service {
     layout: Arc<[Address]>,
     fine: Track,
     coarse: Track,
+    beats: Log<Beat>,
     told: Option<Told>,
     fresh: Option<Moment>,
 }
@@ -279,6 +285,7 @@ impl Writer {
         self.next.services.push(Record {
             fine: service.fine.columns(),
             coarse: service.coarse.columns(),
+            beats: service.beats.clone(),
             fresh: service.fresh,
         });
         let rollout = rollout_of(step.decision, &decision.service);
@@ -355,6 +362,7 @@ impl Service {
             layout: layout(decision),
             fine: Track::new(FINE),
             coarse: Track::new(COARSE),
+            beats: Log::default(),
             told: None,
             fresh: None,
         }
@@ -378,6 +386,9 @@ impl Service {
         let tick = Tick { at, layout: &self.layout, decision, traffic };
         self.fine.add(&tick, columns);
         self.coarse.add(&tick, columns);
+        if let Some(traffic) = traffic {
+            beats::add(&mut self.beats, at, traffic, columns);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod mesh;
 pub mod offer;
 pub mod rollout;
 pub mod service;
+pub mod verdict;
 
 /// A point in time, written as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ToSchema)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
 use axum::middleware;
 use axum::response::IntoResponse;
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use weir_engine::units::Moment;
 
 use crate::board::Board;
+use crate::board::verdict::Judge;
 use crate::{api, pages};
 
 pub(crate) mod answer;
@@ -23,6 +24,9 @@ mod shield;
 /// Open event streams at once: some dozens of people, each with a tab or two.
 const STREAMS_MAX: usize = 64;
 
+/// The largest body that is read: a webhook's, of some hundred bytes.
+const BODY_MAX: usize = 64 * 1024;
+
 /// What the routers need.
 #[derive(Clone)]
 pub struct Web {
@@ -30,6 +34,8 @@ pub struct Web {
     pub board: Arc<Board>,
     /// What time it is: pages say how old things are.
     pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
+    /// Who judges new versions that no rollout judges.
+    pub judge: Judge,
     /// Names by which the API may be asked for.
     pub hosts: Hosts,
 }
@@ -74,6 +80,7 @@ pub fn router(web: Web) -> Router {
         .merge(api)
         .merge(pages::router())
         .fallback(problem::unknown_path)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), shield::shield))
         .with_state(shared)
 }

@@ -2,11 +2,26 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::goal::{Indicator, Objective};
 use crate::latency::Latency;
+use crate::observation::ServiceTraffic;
 use crate::units::{Millis, Ratio};
+
+/// A look is at least so long and of at least so many requests at each version, or else a minute:
+/// shorter ones would take one burst for many. A policy may want longer ones.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_REQUESTS: f64 = 50.0;
+const LOOK_LONGEST: Duration = Duration::from_secs(60);
+
+/// The chance of giving up a version that is no worse, however often one looks.
+pub const ALPHA: f64 = 0.025;
+
+/// Without an objective for availability so many requests may fail.
+const ERRORS_ALLOWED: f64 = 0.01;
 
 /// Both versions over the same time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +30,33 @@ pub struct Look {
     pub canary: Side,
     /// The version in use.
     pub stable: Side,
+}
+
+impl Look {
+    /// Whether what was gathered for so long makes a look; `least`: the shortest that is wanted.
+    pub fn is_full(&self, gathered: Duration, least: Option<Duration>) -> bool {
+        let requests = self.canary.requests.min(self.stable.requests);
+        let least = least.map_or(LOOK, |least| least.max(LOOK));
+        let long = gathered >= least && requests >= LOOK_REQUESTS;
+        long || gathered >= least.max(LOOK_LONGEST) && requests > 0.0
+    }
+
+    /// Puts shorter looks, of this length each and in the order of time, together to full ones.
+    /// What is left at the end is no look yet.
+    pub fn gathered(parts: impl Iterator<Item = Self>, length: Duration) -> Vec<Self> {
+        let mut looks = Vec::new();
+        let (mut look, mut gathered) = (Self::default(), Duration::ZERO);
+        for part in parts {
+            look.canary.add(&part.canary);
+            look.stable.add(&part.stable);
+            gathered = gathered.saturating_add(length);
+            if look.is_full(gathered, None) {
+                looks.push(core::mem::take(&mut look));
+                gathered = Duration::ZERO;
+            }
+        }
+        looks
+    }
 }
 
 /// What was counted of one version.
@@ -29,6 +71,24 @@ pub struct Side {
 }
 
 impl Side {
+    /// What was counted in a step; none where no client reported.
+    pub fn of(traffic: &ServiceTraffic) -> Option<Self> {
+        if traffic.clients == 0 {
+            return None;
+        }
+        let mut side = Self::default();
+        for row in traffic.rows.iter() {
+            side.requests += row.requests as f64;
+            side.errors += row.errors as f64;
+            side.latency.add(&row.latency);
+        }
+        let whole = traffic.totals.as_ref().filter(|_| side.latency.count <= 0.0);
+        if let Some(whole) = whole {
+            side.latency.add(&whole.latency);
+        }
+        Some(side)
+    }
+
     /// Adds another's requests.
     pub fn add(&mut self, other: &Self) {
         self.requests += other.requests;
@@ -65,6 +125,27 @@ pub struct Bar {
     pub slow_allowed: Option<(Millis, Ratio)>,
     /// The part of all requests that the new version gets once it has passed.
     pub exposure: Ratio,
+}
+
+impl Bar {
+    /// What these objectives want of a version that gets all requests next. Those that a query of
+    /// the user's own counts say nothing of versions.
+    pub fn of(objectives: &[Objective], requests_min: u64) -> Self {
+        let missed = |target: Ratio| Ratio::clamped(1.0 - target.value());
+        let available = objectives.iter().find(|o| o.indicator == Indicator::Availability);
+        let slow = objectives.iter().find_map(|objective| match objective.indicator {
+            Indicator::Latency { threshold } => Some((threshold, missed(objective.target))),
+            Indicator::Availability | Indicator::Prometheus { .. } => None,
+        });
+        Self {
+            alpha: Ratio::clamped(ALPHA),
+            requests_min,
+            errors_allowed: available
+                .map_or(Ratio::clamped(ERRORS_ALLOWED), |objective| missed(objective.target)),
+            slow_allowed: slow,
+            exposure: Ratio::ONE,
+        }
+    }
 }
 
 /// What a judge makes of a new version.

@@ -12,9 +12,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::{Bar, Finding, Look, Side, Verdict};
+use crate::comparison::{ALPHA, Bar, Finding, Look, Side, Verdict};
 use crate::decision::{EndpointState, ServiceDecision};
-use crate::goal::{Goals, Indicator, Mode, OnFailure, Rollout};
+use crate::goal::{Goals, Mode, OnFailure, Rollout};
 use crate::model::Model;
 use crate::names::ServiceId;
 use crate::observation::Observation;
@@ -32,12 +32,6 @@ pub use decided::{Phase, Reason, RolloutDecision};
 /// At most so many rollouts are remembered: as many as services that nobody configured.
 const ROLLOUTS_MAX: usize = 1_000;
 
-/// A look is at least so long and of at least so many requests at each version, or else a minute:
-/// shorter ones would take one burst for many. A policy may want longer ones.
-const LOOK: Duration = Duration::from_secs(5);
-const LOOK_REQUESTS: f64 = 50.0;
-const LOOK_LONGEST: Duration = Duration::from_secs(60);
-
 /// How long a version that has taken over is still judged, and in how many parts what the old one
 /// did is held against it.
 const WATCH: Duration = Duration::from_secs(600);
@@ -45,13 +39,6 @@ const WATCH_LOOKS: f64 = 60.0;
 
 /// Evidence older than this is silence, where the policy names nothing else.
 const STALE_AFTER: Duration = Duration::from_secs(15);
-
-/// The chance of giving up a version that is no worse: over the whole rollout, and over its steps
-/// together, as much again.
-const ALPHA: f64 = 0.025;
-
-/// Without an objective for availability so many requests may fail.
-const ERRORS_ALLOWED: f64 = 0.01;
 
 /// What is remembered of a rollout. `M` is the model's memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -311,7 +298,7 @@ impl<M: Default> Progress<M> {
             // What is left of the old version's traffic says less than all that it had.
             self.look.stable = self.past.part(1.0 / WATCH_LOOKS);
         }
-        if !self.is_full() {
+        if !self.look.is_full(self.looking, self.goal.interval) {
             return;
         }
         let look = core::mem::take(&mut self.look);
@@ -320,17 +307,11 @@ impl<M: Default> Progress<M> {
             self.past.add(&look.stable);
         }
         let whole = model.compare(&look, &self.bar(ALPHA), &mut self.whole);
+        // As much again for all steps together.
         let steps = self.goal.steps.len() as f64 + 1.0;
         let step = model.compare(&look, &self.bar(ALPHA / steps), &mut self.step);
         self.verdict = if whole.finding == Finding::Fail { whole } else { step };
         self.conclude();
-    }
-
-    fn is_full(&self) -> bool {
-        let requests = self.look.canary.requests.min(self.look.stable.requests);
-        let look = self.goal.interval.map_or(LOOK, |interval| interval.max(LOOK));
-        let long = self.looking >= look && requests >= LOOK_REQUESTS;
-        long || self.looking >= look.max(LOOK_LONGEST) && requests > 0.0
     }
 
     fn conclude(&mut self) {
@@ -376,20 +357,10 @@ impl<M: Default> Progress<M> {
             Phase::Stepping { step } => self.goal.steps.get(step as usize + 1).copied(),
             Phase::Watching | Phase::Done | Phase::GivenUp | Phase::Paused => None,
         };
-        let objectives = self.goal.objectives.iter();
-        let missed = |target: Ratio| Ratio::clamped(1.0 - target.value());
-        let available = objectives.clone().find(|o| o.indicator == Indicator::Availability);
-        let slow = objectives.clone().find_map(|objective| match objective.indicator {
-            Indicator::Latency { threshold } => Some((threshold, missed(objective.target))),
-            Indicator::Availability | Indicator::Prometheus { .. } => None,
-        });
         Bar {
             alpha: Ratio::clamped(alpha),
-            requests_min: self.goal.min_samples,
-            errors_allowed: available
-                .map_or(Ratio::clamped(ERRORS_ALLOWED), |objective| missed(objective.target)),
-            slow_allowed: slow,
             exposure: next.unwrap_or(Ratio::ONE),
+            ..Bar::of(&self.goal.objectives, self.goal.min_samples)
         }
     }
 

@@ -82,6 +82,13 @@ impl Evidence {
     }
 }
 
+/// What a whole series of looks, in the order of time, proves.
+pub fn compare(looks: &[Look], bar: &Bar) -> Verdict {
+    let mut evidence = Evidence::default();
+    looks.iter().for_each(|look| evidence.absorb(look, bar));
+    evidence.judge(bar)
+}
+
 /// One signal that is worse condemns; all have to pass.
 fn together(comparisons: &[Comparison]) -> Finding {
     if comparisons.iter().any(|one| one.finding == Finding::Fail) {

@@ -71,8 +71,12 @@ async fn start(servers: &mut JoinSet<std::io::Result<()>>, story: &Story) -> Str
     let address = listener.local_addr().unwrap();
     let board = std::sync::Arc::clone(&story.board);
     let step = story.step;
-    let site =
-        router(Web { board, clock: std::sync::Arc::new(move || at(step)), hosts: Hosts::Loopback });
+    let site = router(Web {
+        board,
+        clock: std::sync::Arc::new(move || at(step)),
+        judge: weir_models::canary::compare,
+        hosts: Hosts::Loopback,
+    });
     servers.spawn(serve(listener, site, std::future::pending()));
     format!("http://{address}")
 }

@@ -391,7 +391,8 @@ impl Assembly {
     }
 
     fn web(&self, hosts: Hosts) -> Web {
-        Web { board: Arc::clone(&self.board), clock: self.clock.shared(), hosts }
+        let (board, clock) = (Arc::clone(&self.board), self.clock.shared());
+        Web { board, clock, judge: weir_models::canary::compare, hosts }
     }
 
     fn show(&mut self, feeds: Feeds) {

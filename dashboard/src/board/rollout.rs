@@ -157,7 +157,7 @@ pub(crate) fn phase(phase: Phase) -> RolloutPhase {
     }
 }
 
-fn finding(finding: comparison::Finding) -> Finding {
+pub(crate) fn finding(finding: comparison::Finding) -> Finding {
     match finding {
         comparison::Finding::Pass => Finding::Pass,
         comparison::Finding::Fail => Finding::Fail,
@@ -165,7 +165,7 @@ fn finding(finding: comparison::Finding) -> Finding {
     }
 }
 
-fn comparison(one: &Comparison) -> ComparisonView {
+pub(crate) fn comparison(one: &Comparison) -> ComparisonView {
     ComparisonView {
         signal: match one.signal {
             Signal::Errors => "errors".to_owned(),

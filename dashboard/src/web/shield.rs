@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, Wrong};
 use super::{Hosts, Shared};
+use crate::api::verdicts::FLAGGER;
 
 /// The longest that an answer may take to begin; pages take milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of headers: browsers send some hundred, proxies in between some thousand.
 const HEADERS_MAX: usize = 16 * 1024;
 
-/// The largest body. Nothing here reads one; a client that sends one anyway is told so.
+/// The largest body. Only Flagger's question has one, of some hundred bytes.
 const BODY_MAX: u64 = 256 * 1024;
 
 /// What a kubelet or a load balancer asks for by whatever name: it says nothing about the mesh.
@@ -75,7 +76,7 @@ fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
     wrong_host(hosts, request.uri(), headers)
         .filter(|_| !HEALTH.contains(&request.uri().path()))
         .or_else(|| wrong_origin(hosts, headers))
-        .or_else(|| wrong_method(request.method()))
+        .or_else(|| wrong_method(request.method(), request.uri().path()))
         .or_else(|| too_large(headers))
 }
 
@@ -99,8 +100,11 @@ fn wrong_origin(hosts: &Hosts, headers: &HeaderMap) -> Option<Problem> {
     })
 }
 
-fn wrong_method(method: &Method) -> Option<Problem> {
-    (!matches!(*method, Method::GET | Method::HEAD)).then(|| {
+fn wrong_method(method: &Method, path: &str) -> Option<Problem> {
+    // A question, though posted: nothing that it reaches can be changed.
+    let asks =
+        matches!(*method, Method::GET | Method::HEAD) || *method == Method::POST && path == FLAGGER;
+    (!asks).then(|| {
         Wrong::Method.because(format!(
             "{method} changes things and nothing can be changed here; policies are files, edit them \
              there"

@@ -34,7 +34,8 @@ impl Answer {
 }
 
 pub fn site(board: &Arc<Board>, now: Moment) -> Router {
-    router(Web { board: Arc::clone(board), clock: Arc::new(move || now), hosts: Hosts::Loopback })
+    let (board, clock) = (Arc::clone(board), Arc::new(move || now));
+    router(Web { board, clock, judge: crate::verdicts::judge, hosts: Hosts::Loopback })
 }
 
 /// A request as a browser on this machine sends it.

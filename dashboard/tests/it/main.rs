@@ -10,3 +10,4 @@ mod pages;
 mod serving;
 mod shield;
 mod story;
+mod verdicts;
