@@ -85,7 +85,9 @@ impl Evidence {
 /// What a whole series of looks, in the order of time, proves.
 pub fn compare(looks: &[Look], bar: &Bar) -> Verdict {
     let mut evidence = Evidence::default();
-    looks.iter().for_each(|look| evidence.absorb(look, bar));
+    for look in looks {
+        evidence.absorb(look, bar);
+    }
     evidence.judge(bar)
 }
 

@@ -158,7 +158,8 @@ sources:
     assert!(traffic.failed() - before < 10, "{} fail still", traffic.failed() - before);
     cluster.kubelet.behave(namespace, pod, Behaviour::HEALTHY).await;
     soon("it is back", there).await;
-    let label = ["get", "pod", pod, "--namespace", namespace, "--output", "jsonpath={.metadata.labels}"];
+    let label =
+        ["get", "pod", pod, "--namespace", namespace, "--output", "jsonpath={.metadata.labels}"];
     let labels = cluster.kubectl(&label, "").await.unwrap();
     assert!(!labels.contains("draining"), "{labels}");
 }

@@ -11,6 +11,7 @@
     clippy::print_stderr,
     clippy::format_collect,
     clippy::too_many_lines,
+    clippy::disallowed_methods,
     reason = "tests may panic, print and tell a story"
 )]
 

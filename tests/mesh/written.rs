@@ -12,10 +12,11 @@ use weir::governed::Governed;
 use weir::kubernetes::telling::Shown;
 use weir::kubernetes::writing::{Objects, Writes, Writing};
 use weir_collectors::kubernetes::discovery::Namespaces;
+use weir_engine::comparison::Verdict;
 use weir_engine::decision::Decision;
 use weir_engine::goal::Mode;
 use weir_engine::names::ServiceId;
-use weir_engine::rollout::{Phase, Reason, RolloutDecision, Verdict};
+use weir_engine::rollout::{Phase, Reason, RolloutDecision};
 use weir_engine::units::Ratio;
 use weir_tests::cluster::{Cluster, soon};
 
@@ -65,7 +66,7 @@ spec:
   analysis: {interval: 1m, threshold: 1}
 ";
 
-fn shown(percent: Option<u32>) -> Option<Arc<Shown>> {
+fn shown(percent: Option<u32>) -> Arc<Shown> {
     let id = |name| ServiceId::new(NAMESPACE, name);
     let rollout = percent.map(|percent| RolloutDecision {
         service: id("cart"),
@@ -81,17 +82,16 @@ fn shown(percent: Option<u32>) -> Option<Arc<Shown>> {
         reason: Reason::Gathering,
         offer: None,
     });
-    let decision = Decision {
-        rollouts: rollout.into_iter().map(Arc::new).collect(),
-        ..Decision::default()
-    };
-    Some(Arc::new(Shown { decision, governed: Arc::new(Governed::default()), serving: true }))
+    let decision =
+        Decision { rollouts: rollout.into_iter().map(Arc::new).collect(), ..Decision::default() };
+    Arc::new(Shown { decision, governed: Arc::new(Governed::default()), serving: true })
 }
 
 /// An object as its author sees it.
 async fn object(cluster: &Cluster, kind: &str) -> Value {
     let get = ["get", kind, "cart", "--namespace", NAMESPACE, "--output", "json"];
-    let mut object: Value = serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
+    let mut object: Value =
+        serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.retain(|key, value| {
         let of_server = ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
@@ -125,7 +125,7 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     cluster.namespace(NAMESPACE).await;
     cluster.apply(ROUTES).await;
     let before = [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await];
-    let (shows, shown_now) = watch::channel(shown(Some(10)));
+    let (shows, shown_now) = watch::channel(Some(shown(Some(10))));
     let namespaces = Namespaces::Only([NAMESPACE.to_owned()].into());
     let objects = Objects::new(cluster.admin.clone(), namespaces);
     let writes = Writes { routes: true, draining: false };
@@ -139,9 +139,21 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     cluster.apply(CANARY).await;
     let status = json!({"status": {"phase": "Progressing", "canaryWeight": 5, "failedChecks": 0, "iterations": 0, "lastTransitionTime": "2026-01-01T00:00:00Z"}});
     let patch = status.to_string();
-    let put = ["patch", "canary", "cart-v1", "--namespace", NAMESPACE, "--subresource", "status", "--type", "merge", "--patch", &patch];
+    let put = [
+        "patch",
+        "canary",
+        "cart-v1",
+        "--namespace",
+        NAMESPACE,
+        "--subresource",
+        "status",
+        "--type",
+        "merge",
+        "--patch",
+        &patch,
+    ];
     cluster.kubectl(&put, "").await.unwrap();
-    shows.send_replace(shown(Some(20)));
+    shows.send_replace(Some(shown(Some(20))));
     soon("it yields", async || {
         let failed = fares.borrow().last_error.clone();
         failed.is_some_and(|failed| failed.text.contains("Flagger's Canary cart-v1 is at work"))
@@ -155,9 +167,9 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     let same = async || {
         [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await] == before
     };
-    shows.send_replace(shown(None));
+    shows.send_replace(Some(shown(None)));
     soon("all is as it was found", same).await;
-    shows.send_replace(shown(Some(30)));
+    shows.send_replace(Some(shown(Some(30))));
     until_weights(&cluster, [7_000, 3_000]).await;
     running.shutdown().await;
     assert_eq!(objects.release().await.unwrap(), 2);

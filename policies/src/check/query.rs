@@ -24,6 +24,7 @@ pub(super) fn check(query: &str) -> Result<(), (String, String)> {
         return Err((format!("unknown placeholder `{{{{{name}}}}}`"), mend));
     }
     brackets(&filled)?;
+    durations(&filled)?;
     let mend = "try it in Prometheus, with a name for {{backend}} and 1m for {{window}}";
     parser::parse(&filled).map(|_| ()).map_err(|error| (said(&error), mend.to_owned()))
 }
@@ -31,6 +32,42 @@ pub(super) fn check(query: &str) -> Result<(), (String, String)> {
 fn said(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     format!("no query: {}", crate::source::quoted(line))
+}
+
+/// The longest duration that is written as a number of seconds: three centuries.
+const SECONDS_MAX: f64 = 1e10;
+
+/// Refuses numbers where a duration stands that are none: the parser does not survive them.
+fn durations(query: &str) -> Result<(), (String, String)> {
+    let (mut in_range, mut after_offset) = (0_usize, false);
+    let mut chars = query.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\'' | '`' => skip_text(&mut chars, c)?,
+            '[' => in_range += 1,
+            ']' => in_range = in_range.saturating_sub(1),
+            c if c.is_alphanumeric() || c == '.' || c == '_' => {
+                let mut word = String::from(c);
+                let goes_on = |word: &str, c: char| {
+                    let exponent = word.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+                        && word.ends_with(['e', 'E']);
+                    c.is_alphanumeric() || c == '.' || c == '_' || exponent && "+-".contains(c)
+                };
+                while let Some(c) = chars.next_if(|c| goes_on(&word, *c)) {
+                    word.push(c);
+                }
+                let number = word.parse::<f64>().ok();
+                let fits = number.is_none_or(|number| (0.0..=SECONDS_MAX).contains(&number));
+                if (in_range > 0 || after_offset) && !fits {
+                    let what = format!("no query: {} is no duration", crate::source::quoted(&word));
+                    return Err((what, "write it as 30s, 5m or 1h".to_owned()));
+                }
+                after_offset = word.eq_ignore_ascii_case("offset");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses brackets that do not match, in words better than the parser's, and what would cost it
@@ -72,7 +109,7 @@ fn opening(closing: char) -> char {
     }
 }
 
-fn skip_text(chars: &mut std::str::Chars<'_>, quote: char) -> Result<(), (String, String)> {
+fn skip_text(chars: &mut impl Iterator<Item = char>, quote: char) -> Result<(), (String, String)> {
     while let Some(c) = chars.next() {
         if c == quote {
             return Ok(());

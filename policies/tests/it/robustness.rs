@@ -169,6 +169,27 @@ fn what_is_wrong_at_the_end_of_a_text_is_shown_on_its_last_line() {
     }
 }
 
+/// Found by chance: the parser of queries panics over them.
+#[test]
+fn numbers_that_are_no_durations_are_refused() {
+    for (query, fine) in [
+        ("up{a=\"b\"} offset 1e999", false),
+        ("up offset -1e+30", false),
+        ("up offset inf", false),
+        ("rate(up[NaN])", false),
+        ("max_over_time(up[5m:1e999])", false),
+        ("rate(up[5m] offset 300) > 1e99", true),
+        ("rate(up[1h30m]) < +Inf", true),
+    ] {
+        let spec = format!(
+            "targetRefs: [{{kind: Service, name: a}}]\nobjectives:\n- name: o\n  targetPercent: 9\n  indicator: {{type: Prometheus, prometheus: {{total: a, good: '{query}'}}}}"
+        );
+        let document = Document::new("a.yaml", super::policy("p", &spec));
+        holds(std::slice::from_ref(&document)).expect(query);
+        assert_eq!(check(&[document]).is_ok(), fine, "{query}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

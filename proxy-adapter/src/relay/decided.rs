@@ -137,7 +137,10 @@ mod tests {
 
     use super::*;
 
-    fn realisation(groups: &[(u32, &[(&str, u32, Health)])]) -> Realisation {
+    /// A member's address, weight and health.
+    type Written<'a> = (&'a str, u32, Health);
+
+    fn realisation(groups: &[(u32, &[Written<'_>])]) -> Realisation {
         let weight = |value| NonZeroU32::new(value).unwrap();
         Realisation {
             clusters: vec!["outbound|80||shop".into()],

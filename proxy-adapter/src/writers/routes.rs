@@ -150,7 +150,7 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
     let values = now.iter().zip(&then).map(|((path, _), weight)| (path.clone(), json!(weight)));
     let written: Map<String, Value> = values.clone().collect();
     let mut patch = unchanged(object);
-    patch.extend(now.iter().zip(values).map(|((_, has), (path, value))| set(&path, *has, value)));
+    patch.extend(now.iter().zip(values).map(|((_, has), (path, value))| set(&path, *has, &value)));
     patch.extend(labelled(object));
     if annotation(object, BEFORE).is_none() {
         patch.push(annotate(BEFORE, &noted(&now)));
@@ -214,7 +214,7 @@ fn noted(weights: &[Found]) -> Value {
     Value::Object(weights.iter().map(|(path, weight)| (path.clone(), json!(weight))).collect())
 }
 
-fn set(path: &str, has: Option<i64>, value: Value) -> Value {
+fn set(path: &str, has: Option<i64>, value: &Value) -> Value {
     let op = if has.is_some() { "replace" } else { "add" };
     json!({"op": op, "path": path, "value": value})
 }

@@ -21,7 +21,10 @@ pub fn release(given: Given, colour: Colour) -> anyhow::Result<u8> {
     };
     let Some(kubernetes) = &config.kubernetes else {
         let words = "nothing to release: the configuration names no Kubernetes cluster";
-        writeln!(anstream::stderr(), "{words}; add kubernetes: {{}}, or name another file with -c")?;
+        writeln!(
+            anstream::stderr(),
+            "{words}; add kubernetes: {{}}, or name another file with -c"
+        )?;
         return Ok(BAD_INPUT);
     };
     let count = runtime()?.block_on(async {

@@ -9,6 +9,7 @@ use weir_policies::check::Document;
 use weir_policies::parts::{Part, Parts};
 
 use crate::config::ClusterNames;
+use crate::kubernetes::writing::Writes;
 
 fn cluster() -> KubernetesConfig {
     KubernetesConfig {

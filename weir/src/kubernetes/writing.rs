@@ -167,7 +167,7 @@ impl Objects {
         let request = http::Request::patch(path)
             .header(http::header::CONTENT_TYPE, form)
             .body(body.to_string().into_bytes())
-            .map_err(|error| kube::Error::HttpError(error));
+            .map_err(kube::Error::HttpError);
         let asking = async { self.client.request::<Value>(request?).await };
         match timeout(ANSWER_WITHIN, asking).await {
             Ok(Ok(_)) => Ok(()),
