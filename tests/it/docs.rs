@@ -16,9 +16,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Markdown at the top and in `docs/`, with its text.
+/// Markdown at the top and in `docs/` and `docs/install/`, with its text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let folders = [root(), root().join("docs")];
+    let folders = [root(), root().join("docs"), root().join("docs/install")];
     let entries = folders.iter().flat_map(|folder| folder.read_dir().unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = paths

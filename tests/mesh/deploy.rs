@@ -139,7 +139,7 @@ async fn every_values_file_is_taken(cluster: Arc<Cluster>) {
 /// `WEIR_WRITE=kustomize` renders them anew.
 async fn kustomizations_are_the_chart(cluster: Arc<Cluster>) {
     namespaces(&cluster).await;
-    let anew = std::env::var("WEIR_WRITE").is_ok_and(|what| what == "kustomize");
+    let anew = std::env::var_os("WEIR_WRITE").is_some_and(|what| what == "kustomize");
     let image = ["--set".to_owned(), "image.repository=registry.example/weir".to_owned()];
     let of = |name: &str| ["-f".to_owned(), values(name)];
     for (folder, more) in
