@@ -188,16 +188,14 @@ const VERBS: [&str; 8] =
     ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 /// Kinds that Weir has no business with.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 7] = [
     ("", "secrets"),
     ("", "configmaps"),
-    ("", "pods"),
     ("", "pods/exec"),
     ("", "events"),
     ("apps", "deployments"),
     ("rbac.authorization.k8s.io", "clusterroles"),
-    ("gateway.networking.k8s.io", "httproutes"),
-    ("networking.istio.io", "virtualservices"),
+    ("networking.istio.io", "destinationrules"),
 ];
 
 /// Whether the installed Weir may do something.
@@ -229,9 +227,17 @@ async fn may(cluster: &Cluster, namespace: &str, kind: (&str, &str), verb: &str)
 }
 
 /// What differs between what Weir may do in a namespace and what its own table says that it needs
-/// there.
-async fn surplus(cluster: &Cluster, namespace: &str, scopes: &[Scope]) -> Vec<String> {
-    let needed = RIGHTS.iter().filter(|right| scopes.contains(&right.scope));
+/// there, with these words of `kubernetes.writes`.
+async fn surplus(
+    cluster: &Cluster,
+    namespace: &str,
+    (scopes, writes): (&[Scope], &[&str]),
+) -> Vec<String> {
+    let needed = RIGHTS.iter().filter(|right| {
+        let only = right.why.split_once("only with writes: [").map(|(_, word)| word);
+        let asked = only.is_none_or(|word| writes.contains(&word.trim_end_matches(']')));
+        asked && scopes.contains(&right.scope)
+    });
     let needed: Vec<_> = needed.map(|right| ((right.group, right.resource), right.verbs)).collect();
     let kinds = RIGHTS.iter().map(|right| (right.group, right.resource)).chain(OTHERS);
     let mut differ = Vec::new();
@@ -301,30 +307,28 @@ async fn it_comes_and_goes(cluster: Arc<Cluster>) {
     let notes = helm(&cluster, &[&install[..], &common].concat()).await.unwrap();
     assert!(notes.contains("kubectl -n weir port-forward service/weir-api 9980"), "{notes}");
     let watched = [Scope::Watched, Scope::Cluster];
-    assert_eq!(surplus(&cluster, "shop", &watched).await, Vec::<String>::new());
-    assert_eq!(surplus(&cluster, HOME, &watched).await, Vec::<String>::new());
+    assert_eq!(surplus(&cluster, "shop", (&watched, &[])).await, Vec::<String>::new());
+    assert_eq!(surplus(&cluster, HOME, (&watched, &[])).await, Vec::<String>::new());
     it_works_with_them(&cluster).await;
 
     let more = values("replicas");
-    let without = "serviceMonitor.enabled=false,prometheusRule.enabled=false,rbac.writers=null";
+    let all = ["routes", "draining"];
+    let without = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
     let upgrade = ["upgrade", "weir", &chart, "-f", &more, "--set", without];
-    helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
-    assert_eq!(surplus(&cluster, "shop", &watched).await, Vec::<String>::new());
-    assert_eq!(surplus(&cluster, "till", &watched).await, Vec::<String>::new());
+    let notes = helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
+    assert!(notes.contains("kubectl -n weir exec deployment/weir -- /weir release"), "{notes}");
+    assert_eq!(surplus(&cluster, "shop", (&watched, &all)).await, Vec::<String>::new());
+    assert_eq!(surplus(&cluster, "till", (&watched, &all)).await, Vec::<String>::new());
     let own = [Scope::Own, Scope::Cluster];
-    assert_eq!(surplus(&cluster, HOME, &own).await, Vec::<String>::new(), "its lease, no policies");
-    assert_eq!(surplus(&cluster, "default", &[Scope::Cluster]).await, Vec::<String>::new());
+    assert_eq!(
+        surplus(&cluster, HOME, (&own, &all)).await,
+        Vec::<String>::new(),
+        "its lease, no policies"
+    );
+    assert_eq!(surplus(&cluster, "default", (&[Scope::Cluster], &all)).await, Vec::<String>::new());
     let deployments: Api<Deployment> = Api::namespaced(cluster.admin.clone(), HOME);
     let status = deployments.get("weir").await.unwrap().status.unwrap();
     assert_eq!(status.ready_replicas, Some(2), "the namespace's standard takes its pods");
-
-    let written = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
-    let upgrade = ["upgrade", "weir", &chart, "-f", &more, "--set", written];
-    helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
-    let route = ("gateway.networking.k8s.io", "httproutes");
-    assert!(may(&cluster, "shop", route, "patch").await, "only where a kind is named");
-    assert!(!may(&cluster, "default", route, "patch").await);
-    assert!(!may(&cluster, "shop", route, "delete").await);
 
     assert!(!left(&cluster).await.is_empty());
     helm(&cluster, &["uninstall", "weir", "-n", HOME, "--wait"]).await.unwrap();

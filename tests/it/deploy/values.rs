@@ -66,7 +66,7 @@ fn mistakes_are_refused() {
         json!({"config": {"relay": {"cert_file": "c", "upstream": {"address": "http://i:1"}}}}),
         json!({"policies": {"shop": "spec: {}"}}),
         json!({"ports": {"xds": 0}}),
-        json!({"rbac": {"writers": ["secrets"]}}),
+        json!({"config": {"kubernetes": {"writes": ["secrets"]}}}),
         json!({"networkPolicy": {"from": []}}),
         json!({"test": {"image": "busybox"}}),
     ] {

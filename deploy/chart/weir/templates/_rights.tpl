@@ -17,10 +17,25 @@
   resources: [events]
   verbs: [create]
 {{- end }}
-{{- range .Values.rbac.writers }}
-- apiGroups: [{{ hasSuffix "routes" . | ternary "gateway.networking.k8s.io" "networking.istio.io" }}]
-  resources: [{{ . }}]
-  verbs: [get, list, watch, patch]
+{{- $writes := .Values.config.kubernetes.writes }}
+{{- if has "routes" $writes }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes, tcproutes]
+  verbs: [list, patch]
+- apiGroups: [networking.istio.io]
+  resources: [virtualservices]
+  verbs: [list, patch]
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list]
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list]
+{{- end }}
+{{- if has "draining" $writes }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, patch]
 {{- end }}
 {{- end }}
 
