@@ -30,7 +30,7 @@ test: tools envoy prometheus chromium
 test-mesh: tools envoy
 	export WEIR_PEERS_BUILT="$$(tests/peers/build.sh)"; \
 	export WEIR_REQUIRE="envoy,$$(echo "$$WEIR_PEERS_BUILT" | cut -d' ' -f1 | paste -sd,)"; \
-	cargo test --locked -p weir-tests --test mesh -- $(ARGS)
+	cargo test --locked --workspace --test mesh -- $(ARGS)
 
 bench: tools envoy
 	cargo bench --locked --workspace
