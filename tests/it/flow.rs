@@ -11,4 +11,5 @@ mod relayed;
 mod restart;
 mod rollout;
 mod silence;
+mod verdicts;
 mod warning;
