@@ -4,6 +4,7 @@
 mod approval;
 mod ejection;
 mod endpoints;
+mod grpc;
 mod policy;
 mod profiles;
 mod refusal;
