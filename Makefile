@@ -7,7 +7,7 @@ SETUP := deploy/setup
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(CURDIR)/.build/bin:$(PATH)
 
-.PHONY: demo arena test test-mesh bench nightly journals decisions clean tools envoy prometheus chromium peers
+.PHONY: demo arena test test-mesh bench nightly journals decisions clean tools envoy prometheus chromium grpc peers
 
 demo: tools envoy
 	cargo build --locked -p weir
@@ -17,9 +17,9 @@ arena: tools envoy
 	cargo build --locked -p weir
 	$(TARGET)/debug/weir arena $(ARENA:%=tests/scenarios/%.yaml) --declare-workers $(ARGS)
 
-test: export WEIR_REQUIRE := envoy,prometheus,chromium
+test: export WEIR_REQUIRE := envoy,prometheus,chromium,grpc
 test: export WEIR_CHROMIUM := $(CURDIR)/.build/bin/chromium
-test: tools envoy prometheus chromium
+test: tools envoy prometheus chromium grpc
 	$(SETUP)/tools.sh fmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -65,3 +65,6 @@ peers:
 chromium:
 	$(SETUP)/debian.sh chromium usr/lib/chromium/chromium
 	$(SETUP)/browser.sh
+
+grpc:
+	$(SETUP)/grpc.sh

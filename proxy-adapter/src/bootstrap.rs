@@ -15,10 +15,12 @@ use weir_engine::names::{ClusterName, Locality, ServiceId};
 
 mod document;
 mod generate;
+mod grpc;
 mod merge;
 pub mod parts;
 
 pub use generate::generate;
+pub use grpc::{GrpcOptions, grpc};
 pub use merge::{Merged, merge};
 
 /// What a bootstrap is asked to have.

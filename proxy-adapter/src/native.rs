@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 };
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions,
+    AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions, SelfConfigSource,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
@@ -29,6 +29,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use envoy_types::pb::google::protobuf::{self as proto, Any, UInt32Value};
 use prost::{Message, Name};
 use weir_engine::names::ClusterName;
+use weir_engine::topology::ClientKind;
 
 /// The key under which Envoy looks for a cluster's HTTP options.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -44,6 +45,8 @@ pub struct Native {
 /// What may be chosen of a cluster that Weir writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
+    /// Who picks endpoints by it.
+    pub client: ClientKind,
     /// How long opening a connection may take. Not zero.
     pub connect_timeout: Duration,
     /// What endpoints speak.
@@ -86,6 +89,7 @@ impl Default for ClusterSettings {
     /// detection on.
     fn default() -> Self {
         Self {
+            client: ClientKind::Envoy,
             connect_timeout: Duration::from_secs(1),
             protocol: UpstreamProtocol::Http1,
             outlier_detection: true,
@@ -97,6 +101,37 @@ impl Default for ClusterSettings {
 
 /// The cluster resource of this name.
 pub fn cluster(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
+    match settings.client {
+        ClientKind::Envoy => of_envoy(name, settings),
+        ClientKind::Grpc => of_grpc(name, settings),
+    }
+}
+
+/// What a proxyless gRPC client takes: it knows no least request by default (gRFC A48), shares by
+/// localities under round robin (gRFC A27), and reports load only where the cluster says whom to.
+/// Ejecting is left to Weir: gRPC's own (gRFC A50) knows no failures in a row, and the two would
+/// add up where nobody sees the other's.
+fn of_grpc(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
+    let reports = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Self_(SelfConfigSource::default())),
+        ..Default::default()
+    };
+    Cluster {
+        name: name.to_string(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(over_ads()),
+            ..Default::default()
+        }),
+        connect_timeout: Some(duration(settings.connect_timeout)),
+        lb_policy: LbPolicy::RoundRobin.into(),
+        lrs_server: Some(reports),
+        circuit_breakers: settings.circuit_breakers.map(circuit_breakers),
+        ..Default::default()
+    }
+}
+
+fn of_envoy(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
     Cluster {
         name: name.to_string(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
@@ -158,7 +193,8 @@ fn http2() -> HttpProtocolOptions {
     }
 }
 
-fn any<M: Message + Name>(message: &M) -> Any {
+/// A message in its envelope.
+pub(crate) fn any<M: Message + Name>(message: &M) -> Any {
     Any {
         type_url: format!("type.googleapis.com/{}", M::full_name()),
         value: message.encode_to_vec(),
@@ -191,6 +227,15 @@ mod tests {
         assert!(matches!(source.config_source_specifier, Some(ConfigSourceSpecifier::Ads(_))));
         assert_eq!(cluster.outlier_detection, Some(OutlierDetection::default()));
         assert_eq!(cluster.circuit_breakers, None, "Envoy's defaults hold");
+    }
+
+    #[test]
+    fn of_grpc_has_round_robin_and_reports_load_to_where_it_came_from() {
+        let cluster = written(&ClusterSettings { client: ClientKind::Grpc, ..Default::default() });
+        assert_eq!(cluster.lb_policy(), LbPolicy::RoundRobin);
+        let reports = cluster.lrs_server.unwrap().config_source_specifier;
+        assert!(matches!(reports, Some(ConfigSourceSpecifier::Self_(_))));
+        assert_eq!(cluster.outlier_detection, None);
     }
 
     #[test]

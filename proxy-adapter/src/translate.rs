@@ -20,6 +20,7 @@ use crate::resource::{Resource, Snapshot, TypeUrl};
 use crate::validate::{self, Fault};
 
 mod assignment;
+mod listener;
 mod route;
 mod runtime;
 
@@ -242,6 +243,10 @@ impl Translation {
                     let resource =
                         Resource::new(&name, &message).deciding(decision.sequence, service.clone());
                     self.snapshot.insert(TypeUrl::Route, resource);
+                    if listener::is_wanted(service, rollout.map(|one| &**one), topology) {
+                        let resource = Resource::new(&name, &listener::build(service));
+                        self.snapshot.insert(TypeUrl::Listener, resource);
+                    }
                 }
                 Err(fault) => self.withheld.push(Withheld {
                     kind: TypeUrl::Route,

@@ -4,6 +4,7 @@
 mod approval;
 mod ejection;
 mod endpoints;
+mod grpc;
 mod policy;
 mod profiles;
 mod refusal;
@@ -11,4 +12,5 @@ mod relayed;
 mod restart;
 mod rollout;
 mod silence;
+mod verdicts;
 mod warning;

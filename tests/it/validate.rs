@@ -249,6 +249,7 @@ fn settings() -> [ClusterSettings; 2] {
         retries_max: 1,
     };
     let other = ClusterSettings {
+        client: weir_engine::topology::ClientKind::Envoy,
         connect_timeout: Duration::from_millis(1),
         protocol: UpstreamProtocol::Http2,
         outlier_detection: false,

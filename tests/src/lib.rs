@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod cluster;
+pub mod grpc;
 pub mod journal;
 pub mod proxy;
 pub mod relay;

@@ -31,6 +31,8 @@ pub struct Stage {
     pub weir: Weir,
     /// Where requests go.
     pub listener: SocketAddr,
+    /// Where they go to each version, past the route.
+    pub past: [SocketAddr; 2],
     folder: TempDir,
 }
 
@@ -76,15 +78,19 @@ impl Stage {
         let xds = weir.xds.to_string();
         let node = ["envoy", "bootstrap", "--node", "proxy-1", "--node-cluster", "shop-clients"];
         let route = ["--listen-route", "127.0.0.1:0=demo/shop", "--weir", &xds];
-        let printed = run(node.iter().chain(&route).chain(dialect));
+        let past = ["--listen", "127.0.0.1:0=shop-v1", "--listen", "127.0.0.1:0=shop-v2"];
+        let printed = run(node.iter().chain(&route).chain(&past).chain(dialect));
         assert_eq!(printed.code, Some(0), "{}", printed.stderr);
         let bootstrap: Value = serde_saphyr::from_str(&printed.stdout).unwrap();
         let options = Options { directory: folder.path(), concurrency: 1 };
         let mut envoy = Envoy::start(binary, bootstrap, options).await.unwrap();
         envoy.serving(WITHIN).await.unwrap();
         let listeners = envoy.admin.listeners().await.unwrap();
-        let listener = *listeners.values().next().unwrap();
-        Self { backends, envoy, weir, listener, folder }
+        // In the order of their numbers: those that lead to a cluster, then those with a route.
+        let [old, new, listener] = listeners.into_values().collect::<Vec<_>>()[..] else {
+            panic!("three listeners")
+        };
+        Self { backends, envoy, weir, listener, past: [old, new], folder }
     }
 
     /// Where Weir keeps its journal and last good state.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Policy(asked) => policy::run(asked, colour),
         Command::Envoy(asked) => envoy::run(asked),
         Command::Release(asked) => release::release(given(asked), colour),
+        Command::Grpc(asked) => envoy::run_grpc(asked),
         Command::Config(ConfigCommand::View { run, origin }) => {
             config::view(given(run), *origin, colour)
         }

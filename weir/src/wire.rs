@@ -430,6 +430,7 @@ fn native(services: &[Service]) -> Native {
     let written = services.iter().filter(|service| service.writes_clusters);
     let clusters = written.flat_map(|service| {
         let settings = ClusterSettings {
+            client: service.form.client,
             per_endpoint_stats: service.per_endpoint_stats,
             ..ClusterSettings::default()
         };

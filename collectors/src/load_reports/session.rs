@@ -8,6 +8,7 @@
 //! traffic are reported without localities, so that an endpoint which is not listed was idle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::endpoint::v3::{
@@ -203,14 +204,29 @@ impl Tally {
         let successes = plausible(stats, locality.total_successful_requests)?;
         let errors = plausible(stats, locality.total_error_requests)?;
         self.whole.add(successes, errors, 0);
-        // Clients that know no endpoint granularity (gRPC) say nothing of endpoints.
-        if locality.upstream_endpoint_stats.is_empty() && successes + errors > 0 {
-            self.complete = false;
+        if locality.upstream_endpoint_stats.is_empty() {
+            self.add_as_endpoint(locality, (successes, errors));
         }
         for endpoint in &locality.upstream_endpoint_stats {
             self.add_endpoint(stats, endpoint)?;
         }
         Ok(())
+    }
+
+    /// Clients that know no endpoint granularity (gRPC) count by locality. Weir gives them one per
+    /// endpoint, whose sub-zone is the endpoint's address; other localities say nothing of endpoints.
+    fn add_as_endpoint(
+        &mut self,
+        locality: &UpstreamLocalityStats,
+        (successes, errors): (u64, u64),
+    ) {
+        let sub_zone = locality.locality.as_ref().map_or("", |place| place.sub_zone.as_str());
+        if let Ok(address) = sub_zone.parse::<SocketAddr>() {
+            let counts = self.endpoints.entry(Address::from(address.to_string())).or_default();
+            counts.add(successes, errors, locality.total_requests_in_progress);
+        } else if successes + errors > 0 {
+            self.complete = false;
+        }
     }
 
     fn add_endpoint(

@@ -1,14 +1,14 @@
-//! `weir envoy bootstrap`.
+//! `weir envoy bootstrap` and `weir grpc bootstrap`.
 
 use std::io::Write;
 
 use weir_engine::names::Locality;
 use weir_proxy_adapter::bootstrap::{
-    Identity, Options, Problem, Protocol, Telemetry, generate, merge,
+    GrpcOptions, Identity, Options, Problem, Protocol, Telemetry, generate, grpc, merge,
 };
 
 use super::{BAD_INPUT, OK};
-use crate::cli::{Bootstrap, Envoy, TelemetryProfile};
+use crate::cli::{Bootstrap, Envoy, Grpc, TelemetryProfile};
 
 /// Runs the command.
 pub fn run(command: &Envoy) -> anyhow::Result<u8> {
@@ -34,6 +34,21 @@ pub fn run(command: &Envoy) -> anyhow::Result<u8> {
     }
 }
 
+/// Runs `weir grpc`.
+pub fn run_grpc(command: &Grpc) -> anyhow::Result<u8> {
+    let Grpc::Bootstrap(asked) = command;
+    let options = GrpcOptions {
+        node: Identity {
+            id: Some(asked.node.clone()),
+            cluster: asked.node_cluster.clone(),
+            locality: locality(&asked.locality),
+        },
+        weir: asked.weir.clone(),
+        namespace: asked.namespace.clone(),
+    };
+    show(grpc(&options), "")
+}
+
 /// Prints a bootstrap, or what stands in its way and in which file.
 fn show(made: Result<String, Vec<Problem>>, file: &str) -> anyhow::Result<u8> {
     match made {
@@ -51,8 +66,6 @@ fn show(made: Result<String, Vec<Problem>>, file: &str) -> anyhow::Result<u8> {
 }
 
 fn options(asked: &Bootstrap) -> Options {
-    let mut places = asked.locality.splitn(3, '/').map(Into::into);
-    let mut place = || places.next().unwrap_or_default();
     Options {
         telemetry: match asked.telemetry {
             TelemetryProfile::Push => Telemetry::Push,
@@ -61,7 +74,7 @@ fn options(asked: &Bootstrap) -> Options {
         node: Identity {
             id: asked.node.clone(),
             cluster: asked.node_cluster.clone(),
-            locality: Locality { region: place(), zone: place(), sub_zone: place() },
+            locality: locality(&asked.locality),
         },
         admin: Some(asked.admin.clone()),
         weir: asked.weir.clone(),
@@ -70,4 +83,11 @@ fn options(asked: &Bootstrap) -> Options {
         access_log: !asked.no_access_log,
         listeners: asked.listen.iter().chain(&asked.listen_route).cloned().collect(),
     }
+}
+
+/// Region, zone and sub-zone, as far as they are given.
+fn locality(text: &str) -> Locality {
+    let mut places = text.splitn(3, '/').map(Into::into);
+    let mut place = || places.next().unwrap_or_default();
+    Locality { region: place(), zone: place(), sub_zone: place() }
 }

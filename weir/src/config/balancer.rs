@@ -7,6 +7,15 @@ use weir_policies::source::Span;
 use super::check::Check;
 use super::file;
 
+impl file::Balancer {
+    /// Whether it says no more than who the clients are, as it may of clusters that Weir writes.
+    pub(super) fn is_only_of_a_client(&self) -> bool {
+        self.policy.is_none()
+            && self.healthy_panic_threshold.is_none()
+            && ![self.locality_weighted, self.zone_aware, self.slow_start].contains(&true)
+    }
+}
+
 /// What such a cluster's proxies make of endpoint sets.
 pub(super) fn form(balancer: &file::Balancer, field: &str, check: &mut Check<'_>) -> ClusterForm {
     let policy = match balancer.policy.as_ref().map(|policy| policy.value.as_str()) {

@@ -318,13 +318,19 @@ fn service(
     }
     clusters.sort();
     refuse_own_clusters(&entry, &endpoints, field, check);
-    if let (true, Some(balancer)) = (entry.write_clusters, &entry.balancer) {
+    if let (true, Some(balancer)) = (entry.write_clusters, &entry.balancer)
+        && !balancer.value.is_only_of_a_client()
+    {
         let what = "balancer describes clusters that others write".to_owned();
-        let mend = "leave out balancer, or write_clusters";
+        let mend = "leave out write_clusters, or all of balancer but client";
         check.refuse(balancer.span, field, (Code::Contradiction, what, mend));
     }
     let form = match entry.balancer {
-        _ if entry.write_clusters => ClusterForm::native(),
+        None if entry.write_clusters => ClusterForm::native(),
+        Some(balancer) if entry.write_clusters => {
+            let client = form(&balancer.value, field, check).client;
+            ClusterForm { client, ..ClusterForm::native() }
+        }
         Some(balancer) => form(&balancer.value, field, check),
         None => ClusterForm { locality_weighted: false, ..ClusterForm::native() },
     };

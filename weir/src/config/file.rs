@@ -74,7 +74,8 @@ pub struct Service {
     /// Whether Weir writes these clusters (CDS). If not, it only sends their endpoints.
     #[serde(default)]
     pub write_clusters: bool,
-    /// What the clusters' proxies make of endpoint sets, where Weir does not write them.
+    /// What the clusters' proxies make of endpoint sets, where Weir does not write them; where it
+    /// does, who the clients are and nothing else.
     pub balancer: Option<At<Balancer>>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::load_reports::peer::tests::{node, socket_address};
+use envoy_types::pb::envoy::config::core::v3::Locality;
 use envoy_types::pb::google::protobuf;
 use proptest::prelude::*;
 use prost::Message;
@@ -104,6 +105,28 @@ fn localities_without_endpoints_leave_endpoints_unknown() {
     let report = absorb(vec![cluster("shop", vec![grpc])]).unwrap().remove(0);
     assert!(!report.complete && report.samples.is_empty());
     assert_eq!(report.totals.unwrap().requests, Some(4));
+}
+
+/// As gRPC counts: the locality's own sums, in a locality of this sub-zone.
+fn of_grpc(sub_zone: &str, successes: u64, errors: u64) -> UpstreamLocalityStats {
+    let place =
+        Locality { zone: "z1".to_owned(), sub_zone: sub_zone.to_owned(), ..Locality::default() };
+    UpstreamLocalityStats {
+        locality: Some(place),
+        total_successful_requests: successes,
+        total_error_requests: errors,
+        ..UpstreamLocalityStats::default()
+    }
+}
+
+#[test]
+fn a_locality_that_is_named_by_an_endpoint_counts_for_it() {
+    let each = vec![of_grpc("10.0.0.1:1", 3, 1), of_grpc("[::1]:2", 5, 0)];
+    check(cluster("shop", each.clone()), &["10.0.0.1:1 4/1", "[::1]:2 5/0"], (9, 1, 0));
+    assert!(absorb(vec![cluster("shop", each)]).unwrap()[0].complete);
+    let other = vec![of_grpc("10.0.0.1:1", 3, 1), of_grpc("rack-7", 5, 0)];
+    let report = absorb(vec![cluster("shop", other)]).unwrap().remove(0);
+    assert!(!report.complete && report.samples.len() == 1);
 }
 
 #[test]

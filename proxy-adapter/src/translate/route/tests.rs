@@ -124,6 +124,26 @@ fn a_route_to_nowhere_is_withheld_and_the_last_one_stays() {
     check(&VERSIONS[1..], Some(rollout(Mode::Enforce, 1.0)), &[("v2", 10_000)]);
 }
 
+/// What is called by gRPC clients without a proxy, of itself or of its versions, has a listener.
+#[test]
+fn only_what_grpc_clients_call_has_a_listener() {
+    let listeners = |topology: &Topology| -> Vec<String> {
+        let translation = translated(Some(rollout(Mode::Enforce, 0.2)), topology);
+        let named = translation.snapshot.types.get(&TypeUrl::Listener);
+        named.into_iter().flatten().map(|(name, _)| name.to_string()).collect()
+    };
+    let mut topology = topology(VERSIONS);
+    assert_eq!(listeners(&topology), Vec::<String>::new());
+    for service in
+        topology.services.iter_mut().filter(|service| *service.service.name == *"shop-v2")
+    {
+        for cluster in &mut service.clusters {
+            cluster.form.client = weir_engine::topology::ClientKind::Grpc;
+        }
+    }
+    assert_eq!(listeners(&topology), ["demo/shop", "demo/shop-v2"]);
+}
+
 #[test]
 fn an_equal_route_is_an_equal_version_whatever_the_decision() {
     let version = |sequence, weight| {

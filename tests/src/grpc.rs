@@ -1,0 +1,231 @@
+//! Proxyless gRPC clients and servers: Python's, whose xDS client is that of most languages.
+//!
+//! `demo/shop` is what clients call; its versions `demo/shop-v1` and `demo/shop-v2` have servers
+//! each. All that a client knows is Weir's address.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_testbed::child::{Child, Program};
+use weir_testbed::{ports, required};
+
+use crate::weir::{Weir, run};
+use crate::world::write;
+use crate::{WITHIN, until};
+
+/// Requests a second: twenty-five at each of the four servers of the version in use.
+const RATE: &str = "100";
+
+/// Servers of the version in use, and of the new one.
+pub const SERVERS: [&[&str]; 2] = [&["a", "b", "c", "d"], &["new-a", "new-b"]];
+
+/// A stage of gRPC. Everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Stage {
+    /// Weir.
+    pub weir: Weir,
+    /// Where each server listens, by its name.
+    pub servers: BTreeMap<String, String>,
+    /// The client.
+    pub client: Child,
+    _server: Child,
+    folder: TempDir,
+}
+
+/// What the client has seen so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Answers by server.
+    pub answers: BTreeMap<String, u64>,
+    /// Failures by their words.
+    pub failures: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    /// Answers of these servers, or of all.
+    pub fn of(&self, names: &[&str]) -> u64 {
+        let wanted = |name: &str| names.is_empty() || names.contains(&name);
+        self.answers.iter().filter(|(name, _)| wanted(name)).map(|(_, count)| count).sum()
+    }
+
+    /// What came since.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let less = |now: &BTreeMap<String, u64>, then: &BTreeMap<String, u64>| {
+            let before = |name: &str| then.get(name).copied().unwrap_or(0);
+            let new = now.iter().map(|(name, count)| (name.clone(), count - before(name)));
+            new.filter(|(_, count)| *count > 0).collect()
+        };
+        Self {
+            answers: less(&self.answers, &before.answers),
+            failures: less(&self.failures, &before.failures),
+        }
+    }
+}
+
+impl Stage {
+    /// A stage on which the client is answered; nothing where Python's gRPC is missing (and not
+    /// required). `policy`: the policy's `spec` after its target.
+    pub async fn start(policy: &str) -> Option<Self> {
+        let python = required::or_skip("grpc", python())?;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let names = SERVERS.iter().flat_map(|names| names.iter().map(ToString::to_string));
+        let server = script(path, &python, "server.py", names);
+        let mut listed = Value::Null;
+        until("the servers listen", async || {
+            listed = read(&path.join("servers.json"));
+            listed.is_object()
+        })
+        .await;
+        let servers: BTreeMap<String, String> = serde_json::from_value(listed).unwrap();
+        for (version, names) in SERVERS.iter().enumerate() {
+            let endpoints: Vec<_> = names.iter().map(|name| &servers[*name]).collect();
+            let text = json!({ "endpoints": endpoints }).to_string();
+            write(path, &format!("shop-v{}.yaml", version + 1), &text);
+        }
+        write(path, "weir.yaml", CONFIG);
+        std::fs::create_dir(path.join("policies")).unwrap();
+        write(path, "policies/shop.yaml", policy);
+        let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
+        let weir = Weir::start(path, xds).await;
+        let xds = weir.xds.to_string();
+        let asked =
+            ["grpc", "bootstrap", "--node", "client-1", "--namespace", "demo", "--weir", &xds];
+        let printed = run(asked);
+        assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+        write(path, "bootstrap.json", &printed.stdout);
+        let arguments = ["xds:///shop", RATE].map(str::to_owned).into_iter();
+        let client = script(path, &python, "client.py", arguments);
+        let stage = Self { weir, servers, client, _server: server, folder };
+        let came = weir_testbed::envoy::eventually(WITHIN, async || stage.seen().of(&[]) > 0);
+        assert!(
+            came.await,
+            "nobody answers: {}\n{}",
+            stage.client.log_tail(),
+            stage.weir.child.log_tail()
+        );
+        Some(stage)
+    }
+
+    /// What the client has seen by now.
+    pub fn seen(&self) -> Seen {
+        let told = read(&self.folder.path().join("answers.json"));
+        let map = |name: &str| serde_json::from_value(told[name].clone()).unwrap_or_default();
+        Seen { answers: map("answers"), failures: map("failures") }
+    }
+
+    /// What the next requests, so many or more, come to.
+    pub async fn next(&self, count: u64) -> Seen {
+        let before = self.seen();
+        let mut came = Seen::default();
+        until("more answers", async || {
+            came = self.seen().since(&before);
+            came.of(&[]) + came.failures.values().sum::<u64>() >= count
+        })
+        .await;
+        came
+    }
+
+    /// Waits until what comes next is so.
+    pub async fn until_next(&self, what: &str, count: u64, wanted: impl Fn(&Seen) -> bool) -> Seen {
+        let mut last = Seen::default();
+        // Steps and looks take seconds each.
+        for _ in 0..60 {
+            last = self.next(count).await;
+            if wanted(&last) {
+                return last;
+            }
+        }
+        panic!("not in time: {what}\n{last:?}\n{}", self.weir.child.log_tail());
+    }
+
+    /// Has a server fail every request, or no more.
+    pub fn fail(&self, name: &str, fails: bool) {
+        let file = self.folder.path().join(format!("fail-{name}"));
+        if fails { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+    }
+
+    /// Puts a policy into force.
+    pub fn policy(&self, text: &str) {
+        write(self.folder.path(), "policies/shop.yaml", text);
+    }
+
+    /// Kills Weir with -9.
+    pub async fn kill_weir(&mut self) {
+        self.weir.child.kill().await.unwrap();
+    }
+
+    /// Starts it where it was.
+    pub async fn start_weir(&mut self) {
+        self.weir = Weir::start(self.folder.path(), self.weir.xds).await;
+    }
+}
+
+/// A policy of `demo/shop-v1`, or with a rollout of `demo/shop`.
+pub fn policy(target: &str, more: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1
+kind: AdaptiveTrafficPolicy
+metadata: {{name: shop, namespace: demo}}
+spec:
+  targetRefs: [{{group: '', kind: Service, name: {target}}}]
+  mode: Enforce
+  objectives:
+    - {{name: availability, targetPercent: 99, indicator: {{type: Availability}}}}
+  evaluation: {{minSamples: 50}}
+  {more}
+"
+    )
+}
+
+const CONFIG: &str = "data_dir: data
+policies: policies
+services:
+  - {namespace: demo, name: shop, endpoints: {versions: true}}
+  - {namespace: demo, name: shop-v1, endpoints: {file: shop-v1.yaml}, write_clusters: true, balancer: {client: grpc}}
+  - {namespace: demo, name: shop-v2, endpoints: {file: shop-v2.yaml}, write_clusters: true, balancer: {client: grpc}}
+";
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Where Python finds gRPC: `WEIR_GRPC`, or what `make grpc` installed.
+fn python() -> Result<String, String> {
+    let build = root().join(".build");
+    let built = format!("{0}/grpcio:{0}/typing-extensions", build.display());
+    let path = std::env::var("WEIR_GRPC").unwrap_or(built);
+    let there = path.split(':').any(|folder| Path::new(folder).join("grpc").is_dir());
+    there.then_some(path.clone()).ok_or_else(|| format!("no gRPC in {path}; make grpc installs it"))
+}
+
+/// Starts one of the scripts under `tests/grpc`.
+fn script(
+    folder: &Path,
+    python: &str,
+    name: &str,
+    arguments: impl Iterator<Item = String>,
+) -> Child {
+    let script = root().join("tests/grpc").join(name).display().to_string();
+    let fixed = [script, folder.display().to_string()];
+    let bootstrap = folder.join("bootstrap.json").display().to_string();
+    let child = Child::start(Program {
+        name: name.to_owned(),
+        path: PathBuf::from("python3"),
+        arguments: fixed.into_iter().chain(arguments).map(Into::into).collect(),
+        environment: [("PYTHONPATH", python), ("GRPC_XDS_BOOTSTRAP", &bootstrap)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        log: folder.join(format!("{name}.log")),
+    });
+    child.unwrap()
+}
