@@ -20,7 +20,7 @@ use weir_engine::rollout::Phase;
 use weir_engine::state::State;
 use weir_engine::topology::Topology;
 use weir_engine::units::{Moment, Ratio};
-use weir_journal::{Record, StateImage, Step};
+use weir_journal::Step;
 use weir_models::reference::{Memory, Reference};
 use weir_policies::check::Services;
 use weir_policies::in_force::InForce;
@@ -37,11 +37,11 @@ use crate::governed::{Governed, Sources};
 use crate::kubernetes::leading::Standing;
 use crate::kubernetes::telling::Shown as Decided;
 use crate::patterns::Seen;
-use crate::store::StoreError;
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
 
+mod kept;
 mod objectives;
 mod pushes;
 mod relayed;
@@ -54,13 +54,6 @@ use told::Told;
 
 /// At most so many reports and receipts are taken into one step; more wait for the next.
 const TAKEN_MAX: usize = 100_000;
-
-/// The last good state is saved at least this often, for the budgets in it.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
-
-/// The journal is made durable this often: what a power cut may cost. A killed process loses
-/// nothing.
-const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 /// What comes in.
 #[derive(Debug)]
@@ -383,41 +376,6 @@ impl Steps {
         Some(Arc::clone(&self.topology))
     }
 
-    /// Makes the journal ready for a step, with the state as it is before it.
-    fn prepare(&mut self, at: Moment) -> Result<(), StoreError> {
-        let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
-        journal.prepare(at, || StateImage::of(&self.state))
-    }
-
-    /// Writes the step down.
-    fn record(&mut self, at: Moment, step: &Step) -> Result<(), StoreError> {
-        let Some(journal) = &mut self.outputs.journal else { return Ok(()) };
-        journal.append(&Record::Step(Box::new(step.clone())))?;
-        if at.since(self.synced) >= SYNC_EVERY {
-            journal.sync()?;
-            self.synced = at;
-        }
-        Ok(())
-    }
-
-    /// What could not be written stops the next step.
-    fn noted(&mut self, recorded: Result<(), StoreError>) {
-        match recorded {
-            Ok(()) => {
-                if self.unrecorded {
-                    tracing::info!("the journal can be written again");
-                }
-                self.unrecorded = false;
-            }
-            Err(error) => {
-                if !self.unrecorded {
-                    tracing::error!(%error, "decisions pause until the journal can be written");
-                }
-                self.unrecorded = true;
-            }
-        }
-    }
-
     /// A decision in the proxies' words.
     fn translated(&self, decision: &Decision) -> Arc<Snapshot> {
         let (decision, topology) = topology::only_served(decision, &self.topology, &self.served);
@@ -437,32 +395,6 @@ impl Steps {
             self.outputs.publisher.publish(Arc::clone(&snapshot), Urgency::Now);
         }
         self.last = Some(snapshot);
-    }
-
-    /// Saves the state as the last good one. Not before proxies are answered: until then it may
-    /// lack the endpoints of a service, and the next life would serve it like that.
-    fn save(&mut self, at: Moment, changed: bool) {
-        let Some(last_good) = &self.outputs.last_good else { return };
-        let due = changed || at.since(self.saved) >= SAVE_EVERY;
-        if !due || !*self.outputs.serving.borrow() {
-            return;
-        }
-        self.saved = at;
-        if let Err(error) = last_good.save(&saved(&self.state)) {
-            tracing::error!(%error, "the last good state is not saved: a restart begins with an older one");
-        }
-    }
-
-    /// Ends in order: the journal says so, and the last good state is saved.
-    pub fn close(&mut self) {
-        let at = self.setup.clock.now();
-        if let Some(journal) = &mut self.outputs.journal {
-            let written = journal.append(&Record::Closed { at }).and_then(|()| journal.sync());
-            if let Err(error) = written {
-                tracing::error!(%error, "the journal's end is not written");
-            }
-        }
-        self.save(at, true);
     }
 }
 
@@ -489,15 +421,4 @@ fn volumes(mut drained: Vec<LogVolume>, reports: &[Report]) -> Vec<LogVolume> {
         window: Duration::ZERO,
     }));
     drained
-}
-
-/// The state without the telemetry of the last seconds, which means nothing to a later process.
-fn saved(state: &State<Memory>) -> State<Memory> {
-    let mut saved = state.clone();
-    for service in &mut saved.services {
-        let fresh = service.history.fresh;
-        service.history = weir_engine::history::History::default();
-        service.history.fresh = fresh;
-    }
-    saved
 }
