@@ -203,7 +203,8 @@ fn root() -> PathBuf {
 fn python() -> Result<String, String> {
     let build = root().join(".build");
     let built = format!("{0}/grpcio:{0}/typing-extensions", build.display());
-    let path = std::env::var("WEIR_GRPC").unwrap_or(built);
+    let named = std::env::var_os("WEIR_GRPC").map(|path| path.to_string_lossy().into_owned());
+    let path = named.unwrap_or(built);
     let there = path.split(':').any(|folder| Path::new(folder).join("grpc").is_dir());
     there.then_some(path.clone()).ok_or_else(|| format!("no gRPC in {path}; make grpc installs it"))
 }
