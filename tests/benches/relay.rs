@@ -75,7 +75,9 @@ async fn added(proxies: usize, pushes: usize) {
         own.add(first - began);
         more.add(second.saturating_duration_since(first));
     }
-    println!("a push of {ENDPOINTS} endpoints, one of them reweighted; {proxies} other proxies, {pushes} pushes");
+    println!(
+        "a push of {ENDPOINTS} endpoints, one of them reweighted; {proxies} other proxies, {pushes} pushes"
+    );
     println!("  directly       p50 {:.2} ms, p99 {:.2} ms", own.ms(0.5), own.ms(0.99));
     println!("  the relay adds p50 {:.2} ms, p99 {:.2} ms", more.ms(0.5), more.ms(0.99));
     assert!(relay.counts().taken > 0, "the weight was changed");
@@ -87,7 +89,9 @@ async fn remembered(proxies: usize) {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let listen = listener.local_addr().unwrap();
     drop(listener);
-    let text = format!("relay: {{listen: '{listen}', upstream: {{address: 'http://{at}'}}}}\ndata_dir: data\n");
+    let text = format!(
+        "relay: {{listen: '{listen}', upstream: {{address: 'http://{at}'}}}}\ndata_dir: data\n"
+    );
     write(folder.path(), "weir.yaml", &text);
     let weir = Weir::start(folder.path(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
     let mut held = vec![Proxy::connect(listen, "first", TypeUrl::Endpoints).await];
@@ -99,7 +103,9 @@ async fn remembered(proxies: usize) {
     weir.more_steps(3).await;
     let after = resident(weir.child.id());
     let each = (after - before) / proxies as f64;
-    println!("weir: {before:.0} KiB with one proxy, {after:.0} KiB with {proxies} more: {each:.1} KiB each");
+    println!(
+        "weir: {before:.0} KiB with one proxy, {after:.0} KiB with {proxies} more: {each:.1} KiB each"
+    );
     drop(held);
 }
 
@@ -107,8 +113,7 @@ async fn control() -> (Naive, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let at = listener.local_addr().unwrap();
     let cluster = Cluster { name: NAME.to_owned(), ..Cluster::default() };
-    let world =
-        World { clusters: vec![cluster], endpoints: vec![assignment(0)], versions: [1, 1] };
+    let world = World { clusters: vec![cluster], endpoints: vec![assignment(0)], versions: [1, 1] };
     (Naive::start(listener, world), at)
 }
 

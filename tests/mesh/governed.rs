@@ -9,7 +9,6 @@ use weir_testbed::backends::Behaviour;
 use weir_testbed::ports;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
-use weir_tests::cluster::sidecar::Variant;
 use weir_tests::cluster::{Cluster, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
@@ -42,14 +41,12 @@ spec:
 }
 
 /// What an operator writes: who is asked, what proxies are scraped, and whose control plane it is.
-fn config(cluster: &Cluster, istiod: &Istiod, relay: SocketAddr, admin: SocketAddr) -> String {
+fn config(cluster: &Cluster, istiod: &Istiod, relay: SocketAddr) -> String {
     format!(
         "data_dir: data
 kubernetes:
   kubeconfig: {}
   balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
-sources:
-  - scrape: {{targets: ['http://{admin}']}}
 relay:
   listen: '{relay}'
   upstream: {{address: 'http://{}'}}
@@ -63,18 +60,16 @@ relay:
 async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     let namespace = "governed";
     let istiod = Istiod::start(&cluster, "istiod-governed").await;
-    istio::two_versions(&cluster, namespace).await;
+    istio::one_version(&cluster, namespace).await;
     let relay = free();
     let room = cluster.room("weir-governed");
-    // The proxy comes first and tries again until the relay is there: its admin interface is what Weir reads.
-    let mut weir = start(&cluster, &istiod, &room, (namespace, relay)).await;
-    let governed = istio::client(&cluster, namespace, relay, Variant::Delta).await;
-    let admin = governed.envoy.admin.address();
-    weir.child.stop().await.unwrap();
-    write(&room, "weir.yaml", &config(&cluster, &istiod, relay, admin));
-    let weir = Weir::start(&room, free()).await;
-    let alone =
-        istio::client_named(&cluster, "alone", (namespace, istiod.ads), Variant::Delta).await;
+    let xds = free();
+    cluster.define(&definition()).await;
+    cluster.apply(&policy(namespace, "Enforce")).await;
+    write(&room, "weir.yaml", &config(&cluster, &istiod, relay));
+    let weir = Weir::start(&room, xds).await;
+    let governed = istio::client_of_one(&cluster, "client", (namespace, relay), Some(xds)).await;
+    let alone = istio::client_of_one(&cluster, "alone", (namespace, istiod.ads), None).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     let traffic = Traffic::start(governed.listener, RATE);
     let beside = Traffic::start(alone.listener, RATE);
@@ -98,7 +93,6 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     assert!(traffic.failed() - before < 10, "{} fail still", traffic.failed() - before);
 
     // Weir goes: the proxy keeps what it has. It comes back, and nothing changes.
-    let xds = weir.xds;
     drop(weir);
     traffic.more(300).await;
     let weir = Weir::start(&room, xds).await;
@@ -121,13 +115,13 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
 async fn istio_by_the_label(cluster: Arc<Cluster>) {
     let namespace = "labelled";
     let istiod = Istiod::start(&cluster, "istiod-labelled").await;
-    istio::two_versions(&cluster, namespace).await;
-    let client = istio::client(&cluster, namespace, istiod.ads, Variant::Delta).await;
+    istio::one_version(&cluster, namespace).await;
+    let xds = free();
+    let client = istio::client_of_one(&cluster, "client", (namespace, istiod.ads), Some(xds)).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     cluster.define(&definition()).await;
     cluster.apply(&policy(namespace, "Enforce").replace("60s", "10s")).await;
     let room = cluster.room("weir-labelled");
-    let admin = client.envoy.admin.address();
     let text = format!(
         "data_dir: data
 kubernetes:
@@ -135,13 +129,11 @@ kubernetes:
   writes: [draining]
   namespaces: [{namespace}]
   balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
-sources:
-  - scrape: {{targets: ['http://{admin}']}}
 ",
         cluster.kubeconfig(Identity::Admin).display(),
     );
     write(&room, "weir.yaml", &text);
-    let weir = Weir::start(&room, free()).await;
+    let weir = Weir::start(&room, xds).await;
     let traffic = Traffic::start(client.listener, RATE);
     judging(&weir, namespace).await;
     let pods = cluster.kubelet.addresses(namespace).await;
@@ -180,19 +172,6 @@ fn definition() -> PathBuf {
 
 fn free() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
-}
-
-async fn start(
-    cluster: &Cluster,
-    istiod: &Istiod,
-    room: &Path,
-    (namespace, relay): (&str, SocketAddr),
-) -> Weir {
-    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    write(room, "weir.yaml", &config(cluster, istiod, relay, nobody));
-    cluster.define(&definition()).await;
-    cluster.apply(&policy(namespace, "Enforce")).await;
-    Weir::start(room, free()).await
 }
 
 async fn service(weir: &Weir, namespace: &str) -> Value {

@@ -52,6 +52,14 @@ spec:
     cluster.ready(namespace, "shop", 4).await;
 }
 
+/// One shop of four pods, which Istio knows as a whole.
+pub(crate) async fn one_version(cluster: &Cluster, namespace: &str) {
+    cluster.namespace(namespace).await;
+    let four = Workload { namespace, app: "shop", version: "v1", replicas: 4, spare: false };
+    cluster.apply(&[four.document(), service(namespace, "shop")].concat()).await;
+    cluster.ready(namespace, "shop", 4).await;
+}
+
 pub(crate) fn weights(namespace: &str, first: u32, second: u32) -> String {
     format!(
         "
@@ -75,25 +83,7 @@ pub(crate) async fn client(
     ads: SocketAddr,
     variant: Variant,
 ) -> Sidecar {
-    client_named(cluster, "client", (namespace, ads), variant).await
-}
-
-/// A client of one of several names in a namespace.
-pub(crate) async fn client_named(
-    cluster: &Cluster,
-    name: &str,
-    (namespace, ads): (&str, SocketAddr),
-    variant: Variant,
-) -> Sidecar {
-    let plan = Plan {
-        name: &format!("{name}-{namespace}"),
-        node: istiod::node(namespace),
-        ads,
-        transport: None,
-        variant,
-        listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
-    };
-    let client = Sidecar::start(cluster, &plan).await;
+    let client = started((cluster, "client"), (namespace, ads), variant, None).await;
     // istiod answers with what it knows so far; without the Service it sends requests elsewhere.
     let subset = format!("outbound|80|v2|{}", istiod::host(namespace, "shop"));
     soon("the proxy has both pods of v2, and a route to them", async || {
@@ -104,6 +94,41 @@ pub(crate) async fn client_named(
     })
     .await;
     client
+}
+
+/// A client, of one of several names in a namespace, of a shop that Istio knows as a whole.
+pub(crate) async fn client_of_one(
+    cluster: &Cluster,
+    name: &str,
+    (namespace, ads): (&str, SocketAddr),
+    reports: Option<SocketAddr>,
+) -> Sidecar {
+    let client = started((cluster, name), (namespace, ads), Variant::Delta, reports).await;
+    let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    soon("the proxy has all four pods, and a route to them", async || {
+        let dump = client.envoy.admin.config_dump().await.unwrap();
+        let routed = search(&dump, "route", &|to| to["cluster"] == whole.as_str()).is_some();
+        routed && client.endpoints(&whole).await.len() == 4
+    })
+    .await;
+    client
+}
+
+async fn started(
+    (cluster, name): (&Cluster, &str),
+    (namespace, ads): (&str, SocketAddr),
+    variant: Variant,
+    reports: Option<SocketAddr>,
+) -> Sidecar {
+    let plan = Plan {
+        name: &format!("{name}-{namespace}"),
+        node: istiod::node(namespace),
+        ads,
+        transport: None,
+        variant,
+        listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
+    };
+    Sidecar::start_reporting(cluster, &plan, reports).await
 }
 
 /// Gives the first version so many pods.

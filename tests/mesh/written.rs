@@ -63,7 +63,7 @@ metadata: {name: cart-v1, namespace: written}
 spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: cart-v1}
   service: {port: 80}
-  analysis: {interval: 1m, threshold: 1}
+  analysis: {interval: 1m, threshold: 1, iterations: 3}
 ";
 
 fn shown(percent: Option<u32>) -> Arc<Shown> {

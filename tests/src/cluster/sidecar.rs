@@ -13,6 +13,9 @@ use super::{Cluster, SOON, soon};
 /// The cluster of the control plane, which the proxy knows from the start.
 const CONTROL: &str = "control-plane";
 
+/// The cluster of a Weir that it reports to.
+const WEIR: &str = "weir";
+
 /// What a proxy is told at its start.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
@@ -81,9 +84,23 @@ impl Sidecar {
     ///
     /// When that does not happen in time.
     pub async fn start(cluster: &Cluster, plan: &Plan<'_>) -> Self {
+        Self::start_reporting(cluster, plan, None).await
+    }
+
+    /// As [`Sidecar::start`], and it reports its load there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Sidecar::start`].
+    pub async fn start_reporting(
+        cluster: &Cluster,
+        plan: &Plan<'_>,
+        reports: Option<SocketAddr>,
+    ) -> Self {
         let room = cluster.room(plan.name);
         let options = Options { directory: &room, concurrency: 1 };
-        let started = Envoy::start(&envoy::find().unwrap(), bootstrap(plan), options).await;
+        let started =
+            Envoy::start(&envoy::find().unwrap(), bootstrap(plan, reports), options).await;
         let mut envoy = started.unwrap_or_else(|error| panic!("{error}"));
         envoy.serving(SOON).await.unwrap_or_else(|error| panic!("{error}"));
         let mut listener = None;
@@ -121,7 +138,7 @@ fn endpoint(host: &Value) -> Option<Endpoint> {
     Some(Endpoint { address: SocketAddr::new(address, port), weight, healthy })
 }
 
-fn bootstrap(plan: &Plan<'_>) -> Value {
+fn bootstrap(plan: &Plan<'_>, reports: Option<SocketAddr>) -> Value {
     let api = match plan.variant {
         Variant::Delta => "DELTA_GRPC",
         Variant::World => "GRPC",
@@ -142,10 +159,24 @@ fn bootstrap(plan: &Plan<'_>) -> Value {
             Vec::new()
         }
     };
+    let mut clusters = vec![control(plan)];
+    let mut manager = json!({});
+    if let Some(at) = reports {
+        let mut weir = control(&Plan { ads: at, transport: None, ..plan.clone() });
+        weir["name"] = json!(WEIR);
+        weir["load_assignment"]["cluster_name"] = json!(WEIR);
+        clusters.push(weir);
+        manager["load_stats_config"] = json!({
+            "api_type": "GRPC",
+            "transport_api_version": "V3",
+            "grpc_services": [{"envoy_grpc": {"cluster_name": WEIR}}],
+        });
+    }
     json!({
         "node": plan.node,
         "dynamic_resources": dynamic,
-        "static_resources": {"clusters": [control(plan)], "listeners": listeners},
+        "static_resources": {"clusters": clusters, "listeners": listeners},
+        "cluster_manager": manager,
     })
 }
 
