@@ -117,29 +117,14 @@ fn of_grpc(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
         ..Default::default()
     };
     Cluster {
-        name: name.to_string(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        eds_cluster_config: Some(EdsClusterConfig {
-            eds_config: Some(over_ads()),
-            ..Default::default()
-        }),
-        connect_timeout: Some(duration(settings.connect_timeout)),
         lb_policy: LbPolicy::RoundRobin.into(),
         lrs_server: Some(reports),
-        circuit_breakers: settings.circuit_breakers.map(circuit_breakers),
-        ..Default::default()
+        ..discovered(name, settings)
     }
 }
 
 fn of_envoy(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
     Cluster {
-        name: name.to_string(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        eds_cluster_config: Some(EdsClusterConfig {
-            eds_config: Some(over_ads()),
-            ..Default::default()
-        }),
-        connect_timeout: Some(duration(settings.connect_timeout)),
         lb_policy: LbPolicy::LeastRequest.into(),
         common_lb_config: Some(CommonLbConfig {
             locality_config_specifier: Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(
@@ -148,7 +133,6 @@ fn of_envoy(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
             ..Default::default()
         }),
         outlier_detection: settings.outlier_detection.then(OutlierDetection::default),
-        circuit_breakers: settings.circuit_breakers.map(circuit_breakers),
         track_cluster_stats: settings
             .per_endpoint_stats
             .then(|| TrackClusterStats { per_endpoint_stats: true, ..Default::default() }),
@@ -156,6 +140,21 @@ fn of_envoy(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
             UpstreamProtocol::Http1 => HashMap::new(),
             UpstreamProtocol::Http2 => [(HTTP_OPTIONS.to_owned(), any(&http2()))].into(),
         },
+        ..discovered(name, settings)
+    }
+}
+
+/// What is the same for all clients: endpoints come by the same stream as the cluster.
+fn discovered(name: &ClusterName, settings: &ClusterSettings) -> Cluster {
+    Cluster {
+        name: name.to_string(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(over_ads()),
+            ..Default::default()
+        }),
+        connect_timeout: Some(duration(settings.connect_timeout)),
+        circuit_breakers: settings.circuit_breakers.map(circuit_breakers),
         ..Default::default()
     }
 }

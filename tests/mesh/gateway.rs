@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
 use weir_tests::cluster::gateway::{ADS, Gateway, node};
 use weir_tests::cluster::sidecar::{Listeners, Plan, Sidecar, Variant};
 use weir_tests::cluster::workload::{Workload, service};
@@ -87,19 +88,22 @@ pub(crate) async fn shop(cluster: &Cluster, namespace: &str) {
     cluster.ready(namespace, "shop", 4).await;
 }
 
+/// A proxy of the Gateway, which asks there, by this transport.
+pub(crate) async fn edge(
+    cluster: &Cluster,
+    name: &str,
+    (ads, transport): (SocketAddr, Option<Value>),
+) -> Sidecar {
+    let node = node("default", "eg");
+    let (variant, listeners) = (Variant::Delta, Listeners::Discovered);
+    Sidecar::start(cluster, &Plan { name, node, ads, transport, variant, listeners }).await
+}
+
 async fn a_weight_moves_requests(cluster: Arc<Cluster>) {
     shop(&cluster, NAMESPACE).await;
     let pods = cluster.kubelet.addresses(NAMESPACE).await;
     let gateway = Gateway::start(&cluster, "envoy-gateway", &documents(&pods, 90, 10)).await;
-    let plan = Plan {
-        name: "edge",
-        node: node("default", "eg"),
-        ads: ADS,
-        transport: Some(gateway.transport()),
-        variant: Variant::Delta,
-        listeners: Listeners::Discovered,
-    };
-    let edge = Sidecar::start(&cluster, &plan).await;
+    let edge = edge(&cluster, "edge", (ADS, Some(gateway.transport()))).await;
     let traffic = Traffic::start(edge.listener, 300.0);
     let before = second(&cluster.kubelet.taking(NAMESPACE, &traffic, 1000).await);
     assert!((0.06..0.14).contains(&before), "{before} of the requests went to v2, not 0.1");

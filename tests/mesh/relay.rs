@@ -15,7 +15,7 @@ use weir_proxy_adapter::relay::server::Upstream;
 use weir_proxy_adapter::relay::{Key, Opinions, Parts, Split};
 use weir_testbed::backends::Backend;
 use weir_tests::cluster::before::{Before, opinions, plain};
-use weir_tests::cluster::gateway::{ADS, Gateway, node};
+use weir_tests::cluster::gateway::{ADS, Gateway};
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::sidecar::{Listeners, Plan, Sidecar, Variant};
 use weir_tests::cluster::snapshots::Snapshots;
@@ -153,11 +153,11 @@ async fn sooner_than_a_virtual_service(cluster: Arc<Cluster>) {
     let mut took = [Vec::new(), Vec::new()];
     for turn in 1..=7_u32 {
         relay.opine(split(10_000 - 100 * turn, 100 * turn));
-        let weights = [10_000 - 100 * turn, 100 * turn].map(u64::from);
-        took[0].push(until_split(&client, &clusters, weights).await);
+        let parts = [10_000 - 100 * turn, 100 * turn].map(u64::from);
+        took[0].push(until_split(&client, &clusters, parts).await);
         relay.opine(Opinions::default());
         soon("the routes are istiod's own", async || {
-            weights_sum(&super::relay::weights(&client).await, &clusters) == 100
+            weights_sum(&weights(&client).await, &clusters) == 100
         })
         .await;
         let (first, second) = (90 - turn, 10 + turn);
@@ -204,15 +204,7 @@ async fn envoy_gateway(cluster: Arc<Cluster>) {
     let documents = |first, second| gateway::documents(&pods, first, second);
     let control = Gateway::start(&cluster, "relayed-gateway", &documents(50, 50)).await;
     let relay = Before::start(to_gateway(&control), Opinions::default()).await;
-    let plan = Plan {
-        name: "relayed-edge",
-        node: node("default", "eg"),
-        ads: relay.ads,
-        transport: None,
-        variant: Variant::Delta,
-        listeners: Listeners::Discovered,
-    };
-    let edge = Sidecar::start(&cluster, &plan).await;
+    let edge = gateway::edge(&cluster, "relayed-edge", (relay.ads, None)).await;
     let traffic = Traffic::start(edge.listener, RATE);
     let (pod, address) = pods.iter().next().map(|(pod, at)| (pod.clone(), *at)).unwrap();
     relay.opine(opinions(&[(address, 0.0)]));
@@ -246,15 +238,7 @@ async fn gateways_backends(cluster: Arc<Cluster>) {
     let documents = gateway::documents(&pods, 50, 50);
     let control = Gateway::start(&cluster, "backends-gateway", &documents).await;
     let relay = Before::start(to_gateway(&control), Opinions::default()).await;
-    let plan = Plan {
-        name: "backends-edge",
-        node: node("default", "eg"),
-        ads: relay.ads,
-        transport: None,
-        variant: Variant::Delta,
-        listeners: Listeners::Discovered,
-    };
-    let edge = Sidecar::start(&cluster, &plan).await;
+    let edge = gateway::edge(&cluster, "backends-edge", (relay.ads, None)).await;
     let traffic = Traffic::start(edge.listener, RATE);
     let parts = |first, second| {
         let sides = vec![(side(&pods, "v1"), first), (side(&pods, "v2"), second)];
@@ -291,15 +275,7 @@ async fn gateways_extension(cluster: Arc<Cluster>) {
     let documents = |first, second| gateway::documents(&pods, first, second);
     let control =
         Gateway::start_with(&cluster, "asking-gateway", &documents(50, 50), Some(at)).await;
-    let plan = Plan {
-        name: "asking-edge",
-        node: node("default", "eg"),
-        ads: ADS,
-        transport: Some(control.transport()),
-        variant: Variant::Delta,
-        listeners: Listeners::Discovered,
-    };
-    let edge = Sidecar::start(&cluster, &plan).await;
+    let edge = gateway::edge(&cluster, "asking-edge", (ADS, Some(control.transport()))).await;
     let traffic = Traffic::start(edge.listener, RATE);
     traffic.more(100).await;
     assert_eq!(cluster.kubelet.taking(namespace, &traffic, 300).await[&pod], 0);

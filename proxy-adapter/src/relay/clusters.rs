@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::fields::{Malformed, last};
+use super::fields::{Malformed, inner, last, text};
 
 // Field numbers of envoy.config.cluster.v3.Cluster.
 const NAME: u32 = 1;
@@ -35,9 +35,8 @@ impl Cluster {
         if kind != EDS {
             return Ok(None);
         }
-        let name = last(cluster, NAME)?.map_or(Ok(""), |name| name.text())?;
-        let config = last(cluster, EDS_CONFIG)?.map_or(Ok(&[][..]), |config| config.bytes())?;
-        let service = last(config, SERVICE_NAME)?.map_or(Ok(""), |name| name.text())?;
+        let name = text(cluster, NAME)?;
+        let service = text(inner(cluster, EDS_CONFIG)?, SERVICE_NAME)?;
         let assignment = if service.is_empty() { name } else { service };
         Ok(Some(Self { assignment: assignment.to_owned(), panic: panic(cluster)? }))
     }

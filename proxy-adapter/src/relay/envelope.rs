@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::fields::{Fields, Malformed, last, put_bytes, rewritten};
+use super::fields::{Fields, Malformed, inner, put_bytes, rewritten, text};
 use crate::session::Dialect;
 
 // envoy.service.discovery.v3, fields of both responses.
@@ -62,20 +62,12 @@ pub struct Named {
 ///
 /// If it is no response.
 pub fn type_url(response: &[u8]) -> Result<String, Malformed> {
-    text(response, TYPE)
-}
-
-fn text(message: &[u8], number: u32) -> Result<String, Malformed> {
-    last(message, number)?.map_or(Ok(String::new()), |field| field.text().map(str::to_owned))
+    text(response, TYPE).map(str::to_owned)
 }
 
 /// The name that a resource gives itself.
 pub(super) fn own_name(resource: &[u8]) -> Result<String, Malformed> {
-    text(resource, OWN_NAME)
-}
-
-fn body(any: &[u8]) -> Result<&[u8], Malformed> {
-    last(any, BODY)?.map_or(Ok(&any[..0]), |body| body.bytes())
+    text(resource, OWN_NAME).map(str::to_owned)
 }
 
 impl Response {
@@ -91,17 +83,16 @@ impl Response {
             let field = field?;
             match (field.number, dialect) {
                 (RESOURCES, Dialect::StateOfTheWorld) => {
-                    let body = bytes.slice_ref(body(field.bytes()?)?);
+                    let body = bytes.slice_ref(inner(field.bytes()?, BODY)?);
                     let name = own_name(&body)?;
                     resources.push(Named { name, version: String::new(), body });
                 }
                 (RESOURCES, Dialect::Incremental) => {
                     let resource = field.bytes()?;
-                    let any = last(resource, RESOURCE_BODY)?;
-                    let body = any.map_or(Ok(&bytes[..0]), |any| body(any.bytes()?))?;
+                    let body = inner(inner(resource, RESOURCE_BODY)?, BODY)?;
                     resources.push(Named {
-                        name: text(resource, RESOURCE_NAME)?,
-                        version: text(resource, RESOURCE_VERSION)?,
+                        name: text(resource, RESOURCE_NAME)?.to_owned(),
+                        version: text(resource, RESOURCE_VERSION)?.to_owned(),
                         body: bytes.slice_ref(body),
                     });
                 }
@@ -110,9 +101,9 @@ impl Response {
             }
         }
         Ok(Self {
-            type_url: text(bytes, TYPE)?,
-            nonce: text(bytes, NONCE)?,
-            version: text(bytes, VERSION)?,
+            type_url: text(bytes, TYPE)?.to_owned(),
+            nonce: text(bytes, NONCE)?.to_owned(),
+            version: text(bytes, VERSION)?.to_owned(),
             resources,
             removed,
         })
@@ -161,7 +152,7 @@ fn with_body(any: &[u8], new: &Bytes) -> Result<Vec<u8>, Malformed> {
 
 /// A resource of an incremental response with another body, and a version that no server gives.
 fn resource(resource: &[u8], new: &Bytes) -> Result<Vec<u8>, Malformed> {
-    let version = text(resource, RESOURCE_VERSION)? + &mark([new].into_iter());
+    let version = text(resource, RESOURCE_VERSION)?.to_owned() + &mark([new].into_iter());
     let mut out = rewritten(resource, |field, out| match field.number {
         RESOURCE_VERSION => Ok(true),
         RESOURCE_BODY => {

@@ -163,6 +163,16 @@ pub(super) fn last(message: &[u8], number: u32) -> Result<Option<Field<'_>>, Mal
     Ok(found)
 }
 
+/// The text of a field; empty where it is not there.
+pub(super) fn text(message: &[u8], number: u32) -> Result<&str, Malformed> {
+    last(message, number)?.map_or(Ok(""), |field| field.text())
+}
+
+/// The message in a field; empty where it is not there.
+pub(super) fn inner(message: &[u8], number: u32) -> Result<&[u8], Malformed> {
+    last(message, number)?.map_or(Ok(&message[..0]), |field| field.bytes())
+}
+
 /// The number in a wrapper (`google.protobuf.UInt32Value`); one that is not there is none, and an empty
 /// wrapper is zero.
 pub(super) fn wrapped(message: &[u8], number: u32) -> Result<Option<u64>, Malformed> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::assignment::{ENDPOINTS, Key, LOCALITIES, key};
-use super::fields::{Fields, Malformed, last, put_bytes, rewritten, with_wrapped, wrapped};
+use super::fields::{Fields, Malformed, inner, put_bytes, rewritten, text, with_wrapped, wrapped};
 use super::{Patched, Refusal};
 
 // Field numbers of envoy.config.endpoint.v3.LocalityLbEndpoints and envoy.config.core.v3.Locality.
@@ -100,9 +100,7 @@ impl Parts {
 }
 
 fn is_backend(locality: &[u8]) -> Result<bool, Malformed> {
-    let place = last(locality, LOCALITY)?.map_or(Ok(&[][..]), |place| place.bytes())?;
-    let region = last(place, REGION)?.map_or(Ok(""), |region| region.text())?;
-    Ok(region.contains(BACKEND))
+    Ok(text(inner(locality, LOCALITY)?, REGION)?.contains(BACKEND))
 }
 
 /// Whether the weights come to the same parts.

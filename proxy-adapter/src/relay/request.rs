@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::envelope::unmarked;
-use super::fields::{Fields, Malformed, last, put_bytes, rewritten};
+use super::fields::{Fields, Malformed, inner, put_bytes, rewritten, text};
 use crate::session::Dialect;
 
 // envoy.service.discovery.v3: of DiscoveryRequest, then of DeltaDiscoveryRequest.
@@ -58,12 +58,8 @@ pub struct Client {
 
 impl Client {
     fn read(node: &[u8]) -> Result<Self, Malformed> {
-        let text = |message, number| {
-            last(message, number)?
-                .map_or(Ok(String::new()), |field| field.text().map(str::to_owned))
-        };
-        let locality = last(node, LOCALITY)?.map_or(Ok(&[][..]), |field| field.bytes())?;
-        Ok(Self { id: text(node, ID)?, zone: text(locality, ZONE)? })
+        let locality = inner(node, LOCALITY)?;
+        Ok(Self { id: text(node, ID)?.to_owned(), zone: text(locality, ZONE)?.to_owned() })
     }
 }
 
@@ -108,16 +104,13 @@ impl Request {
                     request.names.push(field.text()?.to_owned());
                 }
                 (ERROR, Dialect::StateOfTheWorld) | (DELTA_ERROR, Dialect::Incremental) => {
-                    let message = last(field.bytes()?, MESSAGE)?;
-                    let message = message.map_or(Ok(""), |message| message.text())?;
-                    request.error = Some(message.to_owned());
+                    request.error = Some(text(field.bytes()?, MESSAGE)?.to_owned());
                 }
                 (DELTA_UNSUBSCRIBE, Dialect::Incremental) => {
                     request.unwanted.push(field.text()?.to_owned());
                 }
                 (DELTA_INITIAL, Dialect::Incremental) => {
-                    let key = last(field.bytes()?, KEY)?;
-                    request.initial.push(key.map_or(Ok(""), |key| key.text())?.to_owned());
+                    request.initial.push(text(field.bytes()?, KEY)?.to_owned());
                 }
                 _ => {}
             }
@@ -153,7 +146,7 @@ pub fn for_server(bytes: &[u8], dialect: Dialect, change: &Change) -> Result<Byt
         }
         (DELTA_SUBSCRIBE | DELTA_UNSUBSCRIBE, Dialect::Incremental) => Ok(change.nameless),
         (DELTA_INITIAL, Dialect::Incremental) if change.blank => {
-            let key = last(field.bytes()?, KEY)?.map_or(Ok(""), |key| key.text())?;
+            let key = text(field.bytes()?, KEY)?;
             let mut entry = Vec::new();
             put_bytes(&mut entry, KEY, key.as_bytes());
             put_bytes(out, DELTA_INITIAL, &entry);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::fields::{Fields, Malformed, last, put_bytes, rewritten, with_wrapped, wrapped};
+use super::fields::{Fields, Malformed, put_bytes, rewritten, text, with_wrapped, wrapped};
 use super::{Patched, Refusal};
 
 // Field numbers of envoy.config.route.v3.
@@ -99,7 +99,7 @@ impl Split {
         rewritten(message, |field, out| match field.number {
             CLUSTERS => {
                 let cluster = field.bytes()?;
-                let weight = self.weights.get(&name(cluster)?).copied().unwrap_or_default();
+                let weight = self.weights.get(text(cluster, NAME)?).copied().unwrap_or_default();
                 put_bytes(out, CLUSTERS, &with_wrapped(cluster, WEIGHT, weight.into())?);
                 Ok(true)
             }
@@ -110,10 +110,6 @@ impl Split {
     }
 }
 
-fn name(cluster: &[u8]) -> Result<String, Malformed> {
-    last(cluster, NAME)?.map_or(Ok(String::new()), |name| name.text().map(str::to_owned))
-}
-
 fn listed(weighted: &[u8]) -> Result<Vec<(String, u32)>, Malformed> {
     let mut listed = Vec::new();
     for field in Fields::of(weighted) {
@@ -121,7 +117,8 @@ fn listed(weighted: &[u8]) -> Result<Vec<(String, u32)>, Malformed> {
         if field.number == CLUSTERS {
             let cluster = field.bytes()?;
             let weight = wrapped(cluster, WEIGHT)?.unwrap_or(0);
-            listed.push((name(cluster)?, u32::try_from(weight).unwrap_or(u32::MAX)));
+            listed
+                .push((text(cluster, NAME)?.to_owned(), u32::try_from(weight).unwrap_or(u32::MAX)));
         }
     }
     Ok(listed)

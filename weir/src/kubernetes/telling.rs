@@ -22,6 +22,7 @@ use weir_engine::names::ServiceId;
 use weir_engine::units::Moment;
 use weir_policies::document::{GROUP, KIND, api_version};
 use weir_policies::in_force::InForce;
+use weir_proxy_adapter::writers::FIELD_MANAGER;
 
 use super::events::{Note, Pace, Told, bounded};
 use super::leading::Standing;
@@ -40,9 +41,6 @@ const WRITES_MAX: usize = 20;
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Who owns the fields, and who says so.
-const MANAGER: &str = "weir-controller";
 
 /// What was decided, and for whom.
 #[derive(Clone, Debug)]
@@ -164,7 +162,7 @@ impl Telling {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource());
         let body = body((namespace, name), status);
-        let parameters = PatchParams::apply(MANAGER).force();
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
         let place = Place {
             resource: "adaptivetrafficpolicies/status",
@@ -250,7 +248,7 @@ fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
         },
         event_time: Timestamp::from_millisecond(millis).ok().map(MicroTime),
         reporting_controller: Some(format!("{GROUP}/weir")),
-        reporting_instance: Some(MANAGER.to_owned()),
+        reporting_instance: Some(FIELD_MANAGER.to_owned()),
         action: Some("Decide".to_owned()),
         reason: Some(note.reason.to_owned()),
         type_: Some(if note.warns { "Warning" } else { "Normal" }.to_owned()),
