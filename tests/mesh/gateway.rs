@@ -95,8 +95,8 @@ pub(crate) async fn edge(
     (ads, transport): (SocketAddr, Option<Value>),
 ) -> Sidecar {
     let node = node("default", "eg");
-    let (variant, listeners) = (Variant::Delta, Listeners::Discovered);
-    Sidecar::start(cluster, &Plan { name, node, ads, transport, variant, listeners }).await
+    let (variant, listeners, token) = (Variant::Delta, Listeners::Discovered, None);
+    Sidecar::start(cluster, &Plan { name, node, ads, transport, token, variant, listeners }).await
 }
 
 async fn a_weight_moves_requests(cluster: Arc<Cluster>) {

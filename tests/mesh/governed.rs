@@ -14,7 +14,7 @@ use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
-use crate::istio;
+use crate::istio::{self, Way};
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -25,9 +25,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-const RATE: f64 = 300.0;
+pub(crate) const RATE: f64 = 300.0;
 
-fn policy(namespace: &str, mode: &str) -> String {
+pub(crate) fn policy(namespace: &str, mode: &str) -> String {
     format!(
         "apiVersion: weir.dev/v1alpha1
 kind: AdaptiveTrafficPolicy
@@ -68,8 +68,9 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     cluster.apply(&policy(namespace, "Enforce")).await;
     write(&room, "weir.yaml", &config(&cluster, &istiod, relay));
     let weir = Weir::start(&room, xds).await;
-    let governed = istio::client_of_one(&cluster, "client", (namespace, relay), Some(xds)).await;
-    let alone = istio::client_of_one(&cluster, "alone", (namespace, istiod.ads), None).await;
+    let way = Way { reports: Some(xds), ..Way::to(relay) };
+    let governed = istio::client_of_one(&cluster, ("client", namespace), way).await;
+    let alone = istio::client_of_one(&cluster, ("alone", namespace), Way::to(istiod.ads)).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     let traffic = Traffic::start(governed.listener, RATE);
     let beside = Traffic::start(alone.listener, RATE);
@@ -117,7 +118,8 @@ async fn istio_by_the_label(cluster: Arc<Cluster>) {
     let istiod = Istiod::start(&cluster, "istiod-labelled").await;
     istio::one_version(&cluster, namespace).await;
     let xds = free();
-    let client = istio::client_of_one(&cluster, "client", (namespace, istiod.ads), Some(xds)).await;
+    let way = Way { reports: Some(xds), ..Way::to(istiod.ads) };
+    let client = istio::client_of_one(&cluster, ("client", namespace), way).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     cluster.define(&definition()).await;
     cluster.apply(&policy(namespace, "Enforce").replace("60s", "10s")).await;
@@ -156,7 +158,7 @@ kubernetes:
     assert!(!labels.contains("draining"), "{labels}");
 }
 
-async fn judging(weir: &Weir, namespace: &str) {
+pub(crate) async fn judging(weir: &Weir, namespace: &str) {
     soon("Weir judges all four", async || {
         let shop = service(weir, namespace).await;
         shop["endpoints"].as_array().is_some_and(|all| all.len() == 4)
@@ -165,12 +167,12 @@ async fn judging(weir: &Weir, namespace: &str) {
     .await;
 }
 
-fn definition() -> PathBuf {
+pub(crate) fn definition() -> PathBuf {
     let name = "deploy/crds/adaptivetrafficpolicies.yaml";
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
 }
 

@@ -77,13 +77,32 @@ spec:
     )
 }
 
+/// How a client's proxy reaches its control plane.
+#[derive(Clone, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) ads: SocketAddr,
+    pub(crate) variant: Variant,
+    /// Its transport socket there, and its token.
+    pub(crate) secured: Option<(Value, &'a str)>,
+    /// Where it reports its load.
+    pub(crate) reports: Option<SocketAddr>,
+}
+
+impl Way<'_> {
+    /// In plain text, by increments, and it reports nothing.
+    pub(crate) fn to(ads: SocketAddr) -> Self {
+        Self { ads, variant: Variant::Delta, secured: None, reports: None }
+    }
+}
+
 pub(crate) async fn client(
     cluster: &Cluster,
     namespace: &str,
     ads: SocketAddr,
     variant: Variant,
 ) -> Sidecar {
-    let client = started((cluster, "client"), (namespace, ads), variant, None).await;
+    let way = Way { variant, ..Way::to(ads) };
+    let client = started(cluster, ("client", namespace), way).await;
     // istiod answers with what it knows so far; without the Service it sends requests elsewhere.
     let subset = format!("outbound|80|v2|{}", istiod::host(namespace, "shop"));
     soon("the proxy has both pods of v2, and a route to them", async || {
@@ -99,11 +118,10 @@ pub(crate) async fn client(
 /// A client, of one of several names in a namespace, of a shop that Istio knows as a whole.
 pub(crate) async fn client_of_one(
     cluster: &Cluster,
-    name: &str,
-    (namespace, ads): (&str, SocketAddr),
-    reports: Option<SocketAddr>,
+    (name, namespace): (&str, &str),
+    way: Way<'_>,
 ) -> Sidecar {
-    let client = started((cluster, name), (namespace, ads), Variant::Delta, reports).await;
+    let client = started(cluster, (name, namespace), way).await;
     let whole = format!("outbound|80||{}", istiod::host(namespace, "shop"));
     soon("the proxy has all four pods, and a route to them", async || {
         let dump = client.envoy.admin.config_dump().await.unwrap();
@@ -114,17 +132,15 @@ pub(crate) async fn client_of_one(
     client
 }
 
-async fn started(
-    (cluster, name): (&Cluster, &str),
-    (namespace, ads): (&str, SocketAddr),
-    variant: Variant,
-    reports: Option<SocketAddr>,
-) -> Sidecar {
+async fn started(cluster: &Cluster, (name, namespace): (&str, &str), way: Way<'_>) -> Sidecar {
+    let Way { ads, variant, secured, reports } = way;
+    let (transport, token) = secured.unzip();
     let plan = Plan {
         name: &format!("{name}-{namespace}"),
         node: istiod::node(namespace),
         ads,
-        transport: None,
+        transport,
+        token,
         variant,
         listeners: Listeners::Own { route: istiod::ROUTE, host: &istiod::host(namespace, "shop") },
     };

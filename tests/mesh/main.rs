@@ -22,6 +22,7 @@ mod gateway;
 mod flagger;
 mod snapshots;
 mod relay;
+mod secured;
 mod governed;
 mod written;
 mod deploy;
@@ -41,6 +42,7 @@ fn tests() -> Vec<Test> {
         flagger::tests(),
         snapshots::tests(),
         relay::tests(),
+        secured::tests(),
         governed::tests(),
         written::tests(),
         deploy::tests(),

@@ -320,6 +320,7 @@ async fn go_control_plane(cluster: &Cluster, variant: Variant, name: &str) {
         node: json!({"id": "client", "cluster": "clients"}),
         ads: relay.ads,
         transport: None,
+        token: None,
         variant,
         listeners: Listeners::Own { route: "shop", host: "shop.demo" },
     };

@@ -65,6 +65,7 @@ async fn weights_move_requests(cluster: &Cluster, variant: Variant, word: &str) 
         node: json!({"id": "client", "cluster": "clients"}),
         ads: snapshots.ads,
         transport: None,
+        token: None,
         variant,
         listeners: Listeners::Own { route: "shop", host: "shop.demo" },
     };

@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::{Handle, Runtime};
 use weir_testbed::{envoy, required};
 use weir_tests::cluster::peers::Peers;
-use weir_tests::cluster::{Cluster, namespace};
+use weir_tests::cluster::{Cluster, namespace, page};
 
 /// What every test needs.
 const ALWAYS: [&str; 2] = ["etcd", "kube"];
@@ -28,7 +28,7 @@ pub(crate) struct Test {
 }
 
 impl Test {
-    /// A test of that name which needs these peers beside a cluster, or `envoy`.
+    /// A test of that name which needs these peers beside a cluster, or `envoy`, or `openssl`.
     pub(crate) fn new<F>(
         name: &'static str,
         needs: &'static [&'static str],
@@ -102,11 +102,13 @@ fn on_a_cluster(
 /// What a test needs and does not find: `real istiod`.
 fn missing(test: &Test, peers: &Peers) -> Option<String> {
     let there = |name: &str| {
-        let found = if name == "envoy" {
-            envoy::find().map(drop).map_err(|missing| missing.to_string())
-        } else {
-            let how = || "tests/peers/build.sh did not build it".to_owned();
-            peers.have(name).then_some(()).ok_or_else(how)
+        let found = match name {
+            "envoy" => envoy::find().map(drop).map_err(|missing| missing.to_string()),
+            "openssl" => page::openssl(),
+            peer => {
+                let how = || "tests/peers/build.sh did not build it".to_owned();
+                peers.have(peer).then_some(()).ok_or_else(how)
+            }
         };
         required::or_missing(name, found).is_some()
     };

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod istiod;
 pub mod kubelet;
 pub mod namespace;
+pub mod page;
 pub mod peers;
 pub mod plane;
 pub mod sidecar;

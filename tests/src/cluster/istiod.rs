@@ -1,4 +1,5 @@
-//! A real istiod, against the cluster's API server, in plain text and without injection.
+//! A real istiod, against the cluster's API server, without injection: in plain text, or with an authority of
+//! its own and proxies that show tokens.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,23 +16,36 @@ use super::{Cluster, SOON};
 pub const ROUTE: &str = "80";
 
 /// Metadata exchange is a filter of Istio's own build of Envoy: stock Envoy refuses what has it.
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("POD_NAMESPACE", "istio-system"),
-    ("ENABLE_CA_SERVER", "false"),
     ("INJECTION_WEBHOOK_CONFIG_NAME", ""),
     ("VALIDATION_WEBHOOK_CONFIG_NAME", ""),
-    ("PILOT_CERT_PROVIDER", "none"),
     ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
     ("PILOT_ENABLE_ANALYSIS", "false"),
 ];
+
+/// Who issues certificates: nobody.
+const PLAIN: [(&str, &str); 2] = [("ENABLE_CA_SERVER", "false"), ("PILOT_CERT_PROVIDER", "none")];
+
+/// Who issues certificates: istiod, by an authority that it makes and keeps in a Secret.
+const SECURED: [(&str, &str); 2] =
+    [("ENABLE_CA_SERVER", "true"), ("PILOT_CERT_PROVIDER", "istiod")];
+
+/// The name in istiod's own certificate.
+pub const SERVER_NAME: &str = "istiod.istio-system.svc";
+
+/// Whom tokens for it are issued to.
+pub const AUDIENCE: &str = "istio-ca";
 
 /// A running istiod; killed when dropped.
 #[derive(Debug)]
 pub struct Istiod {
     /// The process.
     pub child: Child,
-    /// Where proxies connect.
+    /// Where proxies connect in plain text.
     pub ads: SocketAddr,
+    /// Where proxies connect by TLS and are known by their tokens.
+    pub secured: Option<SocketAddr>,
     /// Its own pages: `/debug/syncz` and others.
     pub debug: Admin,
 }
@@ -43,8 +57,16 @@ impl Istiod {
     ///
     /// When it does not get ready in time; the message ends with its log.
     pub async fn start(cluster: &Cluster, name: &str) -> Self {
-        let port = ports::unused().unwrap();
-        Self::start_on(cluster, name, SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+        Self::start_on(cluster, name, free()).await
+    }
+
+    /// As [`Istiod::start`], with its TLS port too.
+    ///
+    /// # Panics
+    ///
+    /// As [`Istiod::start`].
+    pub async fn start_secured(cluster: &Cluster, name: &str) -> Self {
+        Self::start_at(cluster, name, (free(), Some(free()))).await
     }
 
     /// As [`Istiod::start`] where one has been before, so that its proxies find it again.
@@ -53,6 +75,14 @@ impl Istiod {
     ///
     /// As [`Istiod::start`].
     pub async fn start_on(cluster: &Cluster, name: &str, ads: SocketAddr) -> Self {
+        Self::start_at(cluster, name, (ads, None)).await
+    }
+
+    async fn start_at(
+        cluster: &Cluster,
+        name: &str,
+        (ads, secured): (SocketAddr, Option<SocketAddr>),
+    ) -> Self {
         let files = cluster.peers.folder("istiod");
         cluster.define(&files.join("crds")).await;
         cluster.define(&files.join("gateway-crds")).await;
@@ -60,8 +90,7 @@ impl Istiod {
         let room = cluster.room(name);
         std::fs::write(room.join("mesh.yaml"), "enableAutoMtls: false\n").unwrap();
         std::fs::write(room.join("networks.yaml"), "networks: {}\n").unwrap();
-        let any = || SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
-        let (http, monitoring, inside) = (any(), any(), any());
+        let (http, monitoring, inside) = (free(), free(), free());
         let file = |name: &str| room.join(name).display().to_string();
         let arguments = [
             "discovery".to_owned(),
@@ -70,7 +99,7 @@ impl Istiod {
             format!("--meshConfig={}", file("mesh.yaml")),
             format!("--networksConfig={}", file("networks.yaml")),
             format!("--grpcAddr={ads}"),
-            "--secureGRPCAddr=".to_owned(),
+            format!("--secureGRPCAddr={}", secured.map(|at| at.to_string()).unwrap_or_default()),
             "--httpsAddr=".to_owned(),
             format!("--httpAddr={http}"),
             format!("--monitoringAddr={monitoring}"),
@@ -78,6 +107,7 @@ impl Istiod {
         ];
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut environment = ENVIRONMENT.map(owned).to_vec();
+        environment.extend(if secured.is_some() { SECURED } else { PLAIN }.map(owned));
         environment.push(owned(("POD_NAME", name)));
         let mut child = Child::start(Program {
             name: "istiod".to_owned(),
@@ -90,8 +120,12 @@ impl Istiod {
         let debug = Admin::new(http);
         let ready = async || debug.get("/ready").await.is_ok_and(|(status, _)| status.is_success());
         child.ready(SOON, ready).await.unwrap_or_else(|error| panic!("{error}"));
-        Self { child, ads, debug }
+        Self { child, ads, secured, debug }
     }
+}
+
+fn free() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
 }
 
 /// How a client's proxy in a Kubernetes namespace names itself to istiod.

@@ -27,6 +27,8 @@ pub struct Plan<'a> {
     pub ads: SocketAddr,
     /// The transport socket of that stream; plain text where there is none.
     pub transport: Option<Value>,
+    /// The token that it shows there.
+    pub token: Option<&'a str>,
     /// Which of the protocol's variants it speaks.
     pub variant: Variant,
     /// Where its listeners come from.
@@ -152,6 +154,10 @@ fn bootstrap(plan: &Plan<'_>, reports: Option<SocketAddr>) -> Value {
         },
         "cds_config": own,
     });
+    if let Some(token) = plan.token {
+        dynamic["ads_config"]["grpc_services"][0]["initial_metadata"] =
+            json!([{"key": "authorization", "value": format!("Bearer {token}")}]);
+    }
     let listeners = match plan.listeners {
         Listeners::Own { route, host } => vec![listener(route, host)],
         Listeners::Discovered => {
