@@ -236,7 +236,11 @@ async fn endpoints_come_as_described(cluster: Arc<Cluster>) {
 }
 
 /// The first value under this key anywhere in a dump that is the wanted one.
-fn search<'a>(at: &'a Value, key: &str, wanted: &dyn Fn(&Value) -> bool) -> Option<&'a Value> {
+pub(crate) fn search<'a>(
+    at: &'a Value,
+    key: &str,
+    wanted: &dyn Fn(&Value) -> bool,
+) -> Option<&'a Value> {
     match at {
         Value::Object(fields) => fields
             .get(key)

@@ -24,6 +24,7 @@ mod snapshots;
 mod relay;
 mod secured;
 mod governed;
+mod native;
 mod written;
 mod deploy;
 mod stage;
@@ -44,6 +45,7 @@ fn tests() -> Vec<Test> {
         relay::tests(),
         secured::tests(),
         governed::tests(),
+        native::tests(),
         written::tests(),
         deploy::tests(),
     ];
