@@ -300,6 +300,7 @@ async fn left(cluster: &Cluster) -> Vec<String> {
 
 /// Installed, looked at, upgraded to a second replica with rights in two namespaces only, removed.
 async fn it_comes_and_goes(cluster: Arc<Cluster>) {
+    let _home = cluster.home().await;
     namespaces(&cluster).await;
     let (chart, image) = (chart(), "image.repository=registry.example/weir");
     let common = ["-n", HOME, "--wait", "--timeout", "60s"];

@@ -132,7 +132,11 @@ pub(crate) async fn client_of_one(
     client
 }
 
-async fn started(cluster: &Cluster, (name, namespace): (&str, &str), way: Way<'_>) -> Sidecar {
+pub(crate) async fn started(
+    cluster: &Cluster,
+    (name, namespace): (&str, &str),
+    way: Way<'_>,
+) -> Sidecar {
     let Way { ads, variant, secured, reports } = way;
     let (transport, token) = secured.unzip();
     let plan = Plan {

@@ -25,6 +25,7 @@ mod relay;
 mod secured;
 mod governed;
 mod native;
+mod walk;
 mod written;
 mod deploy;
 mod stage;
@@ -46,6 +47,7 @@ fn tests() -> Vec<Test> {
         secured::tests(),
         governed::tests(),
         native::tests(),
+        walk::tests(),
         written::tests(),
         deploy::tests(),
     ];

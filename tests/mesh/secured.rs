@@ -29,10 +29,10 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The relay's name in its certificate, as the page has it.
-const NAME: &str = "weir.weir.svc";
+pub(crate) const NAME: &str = "weir.weir.svc";
 
 /// A token of a namespace's service account, for istiod, issued by the API server.
-async fn token(cluster: &Cluster, namespace: &str) -> String {
+pub(crate) async fn token(cluster: &Cluster, namespace: &str) -> String {
     let create = ["create", "token", "default", "--namespace", namespace, "--audience", AUDIENCE];
     let mut token = String::new();
     soon("the account is there and has a token", async || {
@@ -48,13 +48,7 @@ async fn token(cluster: &Cluster, namespace: &str) -> String {
 /// addresses of this machine in it.
 async fn installed(cluster: &Cluster, istiod: SocketAddr, relay: SocketAddr) -> std::path::PathBuf {
     let room = cluster.room("weir-secured");
-    let commands = page::commands("install/istio.md", "1. A certificate for the relay");
-    cluster.follow(&room, &commands).await.unwrap();
-    let mount = "
-for part in crt key; do
-  kubectl -n weir get secret weir-relay -o \"jsonpath={.data.tls\\.$part}\" | base64 -d > tls.$part
-done";
-    cluster.follow(&room, mount).await.unwrap();
+    certified(cluster, &room).await;
     let values = page::root().join("deploy/chart/weir/ci/istio-relay-values.yaml");
     let values = std::fs::read_to_string(values).unwrap();
     let values: Value = serde_saphyr::from_str(&values).unwrap();
@@ -76,17 +70,31 @@ done";
     room
 }
 
+/// Makes the relay's certificate as the page says, and puts it into a folder as a pod has it mounted.
+pub(crate) async fn certified(cluster: &Cluster, room: &Path) {
+    // Another test's, signed by the same authority.
+    let earlier = ["delete", "secret", "weir-relay", "--namespace", "weir", "--ignore-not-found"];
+    cluster.kubectl(&earlier, "").await.unwrap();
+    let commands = page::commands("install/istio.md", "1. A certificate for the relay");
+    cluster.follow(room, &commands).await.unwrap();
+    let mount = "
+for part in crt key; do
+  kubectl -n weir get secret weir-relay -o \"jsonpath={.data.tls\\.$part}\" | base64 -d > tls.$part
+done";
+    cluster.follow(room, mount).await.unwrap();
+}
+
 /// A proxy's transport socket: it believes whom the mesh's root vouches for.
-fn transport(authority: &Path) -> Value {
+pub(crate) fn transport(authority: &Path, names: &[&str]) -> Value {
+    let names: Vec<Value> =
+        names.iter().map(|name| json!({"san_type": "DNS", "matcher": {"exact": name}})).collect();
     json!({"name": "envoy.transport_sockets.tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": {
             "alpn_protocols": ["h2"],
             "validation_context": {
                 "trusted_ca": {"filename": authority.display().to_string()},
-                "match_typed_subject_alt_names": [
-                    {"san_type": "DNS", "matcher": {"exact": NAME}},
-                ],
+                "match_typed_subject_alt_names": names,
             },
         },
         "sni": NAME,
@@ -132,6 +140,7 @@ async fn asked(
 
 /// Each stream to istiod is who its proxy is: its token goes along, and what istiod says of it comes back.
 async fn istio_by_tokens(cluster: Arc<Cluster>) {
+    let _home = cluster.home().await;
     let namespace = "secured";
     let istiod = Istiod::start_secured(&cluster, "istiod-secured").await;
     istio::one_version(&cluster, namespace).await;
@@ -154,7 +163,7 @@ async fn istio_by_tokens(cluster: Arc<Cluster>) {
     }
     assert!(!weir.said(&own) && !weir.said("nonsense"), "tokens are not logged");
 
-    let secured = Some((transport(&authority), &*own));
+    let secured = Some((transport(&authority, &[NAME]), &*own));
     let way = Way { secured, reports: Some(xds), ..Way::to(relay) };
     let client = istio::client_of_one(&cluster, ("client", namespace), way).await;
     let traffic = Traffic::start(client.listener, RATE);

@@ -34,7 +34,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use weir_testbed::envoy::eventually;
 
 use identity::Identity;
@@ -61,6 +61,8 @@ pub struct Cluster {
     applied: Mutex<BTreeSet<PathBuf>>,
     /// Held by the one Envoy Gateway that may run, since its ports are its own choice.
     gateway: Arc<Mutex<()>>,
+    /// Held by the one installation of Weir that may be: its account's token names its namespace.
+    home: Arc<Mutex<()>>,
 }
 
 impl Cluster {
@@ -74,8 +76,8 @@ impl Cluster {
         let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
         let admin = identity::client(folder.path(), Identity::Admin).await;
         let kubelet = Kubelet::start(admin.clone()).await;
-        let (applied, gateway) = (Mutex::default(), Arc::default());
-        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway }
+        let (applied, gateway, home) = (Mutex::default(), Arc::default(), Arc::default());
+        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway, home }
     }
 
     /// A client of somebody.
@@ -104,6 +106,11 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             made => drop(made.unwrap()),
         }
+    }
+
+    /// The namespace that Weir is installed into, for whoever installs it next.
+    pub async fn home(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.home).lock_owned().await
     }
 
     /// Applies documents by server-side apply with strict validation, as `kubectl` does.

@@ -179,9 +179,14 @@ impl Weir {
 
     /// How many steps it has taken: the sequence number of the newest.
     pub async fn steps(&self) -> u64 {
+        self.metric("weir_steps_total").await
+    }
+
+    /// What a metric without labels stands at; zero where it does not answer.
+    pub async fn metric(&self, name: &str) -> u64 {
         let Ok((_, text)) = self.metrics.get("/metrics").await else { return 0 };
         let text = String::from_utf8_lossy(&text).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix("weir_steps_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     }
 

@@ -1,0 +1,252 @@
+//! Weir comes and goes beside Istio as its page says, with a real Helm and the rights of the chart, while
+//! requests flow: none is lost, and every object is as it was found.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use serde_json::{Value, json};
+use weir_tests::cluster::identity::Identity;
+use weir_tests::cluster::istiod::{self, Istiod, SERVER_NAME};
+use weir_tests::cluster::kubelet::PORT;
+use weir_tests::cluster::workload::{Workload, service};
+use weir_tests::cluster::{Cluster, page, soon};
+use weir_tests::relay::Relay;
+use weir_tests::traffic::Traffic;
+use weir_tests::weir::{Weir, run};
+
+use crate::governed::{RATE, definition, free};
+use crate::istio::{self, Way};
+use crate::secured::{NAME, certified, token, transport};
+use crate::stage::Test;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let needs = &["istiod", "envoy", "helm", "openssl"];
+    vec![Test::new("walk::istios_page", needs, istios_page)]
+}
+
+const NAMESPACE: &str = "walk";
+
+const PAGE: &str = "install/istio.md";
+
+/// A shop of two versions, each a Service of its own, of which the new one gets nothing yet.
+async fn shop(cluster: &Cluster) {
+    cluster.namespace(NAMESPACE).await;
+    let of = |version: &'static str| {
+        let workload =
+            Workload { namespace: NAMESPACE, app: "shop", version, replicas: 2, spare: false };
+        let own = format!(
+            "
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: shop-{version}, namespace: {NAMESPACE}}}
+spec:
+  selector: {{app: shop, version: {version}}}
+  ports: [{{name: http, port: 80, targetPort: {PORT}, appProtocol: http}}]
+"
+        );
+        workload.document() + &own
+    };
+    let route = format!(
+        "
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop, namespace: {NAMESPACE}, annotations: {{team: shop}}}}
+spec:
+  hosts: [shop]
+  http:
+    - name: versions
+      route:
+        - {{destination: {{host: shop-v1.{NAMESPACE}.svc.cluster.local}}, weight: 100}}
+        - {{destination: {{host: shop-v2.{NAMESPACE}.svc.cluster.local}}, weight: 0}}
+"
+    );
+    cluster.apply(&[of("v1"), of("v2"), service(NAMESPACE, "shop"), route].concat()).await;
+    cluster.ready(NAMESPACE, "shop", 4).await;
+    cluster.ready(NAMESPACE, "shop-v2", 2).await;
+}
+
+/// All objects of the namespace that people or their tools have written, by kind and name, without what the
+/// API server and controllers keep in them.
+async fn objects(cluster: &Cluster) -> BTreeMap<String, Value> {
+    let listed = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
+    let kinds = cluster.kubectl(&listed, "").await.unwrap();
+    let foreign = ["event", "endpoint", "lease", "podmetrics", "configmaps"];
+    let kinds = kinds.lines().filter(|kind| !foreign.iter().any(|word| kind.starts_with(word)));
+    let kinds = kinds.collect::<Vec<_>>().join(",");
+    let all = ["get", &kinds, "--namespace", NAMESPACE, "-o", "json"];
+    let all: Value = serde_json::from_str(&cluster.kubectl(&all, "").await.unwrap()).unwrap();
+    let items = all["items"].as_array().unwrap().iter().map(|object| {
+        let mut object = object.clone();
+        object.as_object_mut().unwrap().remove("status");
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        for of_server in ["resourceVersion", "generation", "managedFields"] {
+            metadata.remove(of_server);
+        }
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        (name, object)
+    });
+    items.collect()
+}
+
+/// The configuration that Helm installed, for a Weir of this machine: the files are where its pod would have
+/// them mounted, and it goes to the API server by its own account's token.
+async fn configured(cluster: &Cluster, room: &Path, istiod: SocketAddr, relay: SocketAddr) {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.admin.clone(), "weir");
+    let text = maps.get("weir").await.unwrap().data.unwrap()["weir.yaml"].clone();
+    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+    config["data_dir"] = json!("data");
+    // Its Prometheus is not here: the proxy's load reports are.
+    config["sources"] = json!([]);
+    config["kubernetes"]["kubeconfig"] = json!(cluster.kubeconfig(Identity::Weir));
+    let through = &mut config["relay"];
+    through["listen"] = json!(relay);
+    through["cert_file"] = json!("tls.crt");
+    through["key_file"] = json!("tls.key");
+    through["upstream"]["address"] = json!(format!("https://{istiod}"));
+    through["upstream"]["server_name"] = json!(SERVER_NAME);
+    through["upstream"]["ca_file"] = json!("ca-cert.pem");
+    std::fs::write(room.join("weir.yaml"), config.to_string()).unwrap();
+}
+
+/// The page's policy, for this namespace's shop, with a rollout.
+fn policy() -> String {
+    let watched = page::block(PAGE, "4. Watch", "yaml");
+    let here = watched.replace("namespace: shop", &format!("namespace: {NAMESPACE}"));
+    let here = here.replace("reviews", "shop");
+    assert!(here.contains("kind: Service, name: shop"), "{here}");
+    here + "  rollout:
+    stableRef: {name: shop-v1}
+    canaryRef: {name: shop-v2}
+    stepWeights: [30]
+"
+}
+
+async fn mode(cluster: &Cluster, mode: &str) {
+    let patch = json!({"spec": {"mode": mode}}).to_string();
+    let patch =
+        ["patch", "atp", "shop", "--namespace", NAMESPACE, "--type=merge", "--patch", &patch];
+    cluster.kubectl(&patch, "").await.unwrap();
+}
+
+/// The weights of the two versions in the route, as the API server has it.
+async fn weights(cluster: &Cluster) -> [u64; 2] {
+    let get = ["get", "virtualservice", "shop", "--namespace", NAMESPACE, "-o", "json"];
+    let route: Value = serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
+    let to = &route["spec"]["http"][0]["route"];
+    [&to[0], &to[1]].map(|one| one["weight"].as_u64().unwrap_or_default())
+}
+
+fn to_second(taken: &BTreeMap<String, u64>) -> f64 {
+    crate::gateway::second(taken)
+}
+
+async fn istios_page(cluster: Arc<Cluster>) {
+    let _home = cluster.home().await;
+    let istiod = Istiod::start_secured(&cluster, "istiod-walk").await;
+    let secured = istiod.secured.unwrap();
+    shop(&cluster).await;
+    cluster.define(&definition()).await;
+    let room = cluster.room("walk");
+    let own = token(&cluster, NAMESPACE).await;
+    let before = objects(&cluster).await;
+
+    // 1. A certificate for the relay.
+    certified(&cluster, &room).await;
+    let mut way = Relay::closed();
+    way.open(secured);
+    let (relay, xds) = (free(), free());
+    let transport = transport(&room.join("ca-cert.pem"), &[NAME, SERVER_NAME]);
+    let to = Way { secured: Some((transport, &own)), reports: Some(xds), ..Way::to(way.address()) };
+    let client = istio::started(&cluster, ("client", NAMESPACE), to).await;
+    let first = format!("outbound|80||{}", istiod::host(NAMESPACE, "shop-v1"));
+    soon("the proxy has both pods of v1, and a route to them", async || {
+        let dump = client.envoy.admin.config_dump().await.unwrap();
+        let routed = istio::search(&dump, "route", &|to| to["cluster"] == first.as_str()).is_some();
+        routed && client.endpoints(&first).await.len() == 2
+    })
+    .await;
+    let traffic = Traffic::start(client.listener, RATE);
+    assert_eq!(to_second(&cluster.kubelet.taking(NAMESPACE, &traffic, 300).await), 0.0);
+
+    // 2. Install. 3. Point one workload at it.
+    let install = page::commands(PAGE, "2. Install");
+    let install =
+        format!("{} --set 'config.kubernetes.writes={{routes,draining}}'", install.trim_end());
+    let notes = cluster.follow(&room, &install).await.unwrap();
+    configured(&cluster, &room, secured, relay).await;
+    let weir = Weir::start(&room, xds).await;
+    way.cut().await;
+    way.open(relay);
+    soon("the proxy came", async || weir.metric("weir_relay_streams").await == 1).await;
+
+    // 4. Watch.
+    cluster.apply(&policy()).await;
+    let accepted = ["wait", "-n", NAMESPACE, "--timeout=60s", "atp/shop"];
+    let condition =
+        "--for=jsonpath={.status.ancestors[0].conditions[?(@.type==\"Accepted\")].status}=True";
+    cluster.kubectl(&[&accepted[..], &[condition]].concat(), "").await.unwrap();
+    weir.more_steps(5).await;
+    assert_eq!(weights(&cluster).await, [100, 0], "it only watches");
+    assert_eq!(to_second(&cluster.kubelet.taking(NAMESPACE, &traffic, 300).await), 0.0);
+
+    // 5. Enforce.
+    mode(&cluster, "Enforce").await;
+    soon("the new version gets its part", async || {
+        let [first, second] = weights(&cluster).await;
+        first > 0 && second > 0
+    })
+    .await;
+    soon("requests go there", async || {
+        to_second(&cluster.kubelet.taking(NAMESPACE, &traffic, 100).await) > 0.1
+    })
+    .await;
+
+    // Weir is killed, and upgraded.
+    drop(weir);
+    traffic.more(600).await;
+    let mut weir = Weir::start(&room, xds).await;
+    weir.more_steps(3).await;
+    let upgrade = "helm upgrade weir deploy/chart/weir -n weir --reuse-values --set config.tick=2s";
+    cluster.follow(&room, upgrade).await.unwrap();
+    configured(&cluster, &room, secured, relay).await;
+    assert!(std::fs::read_to_string(room.join("weir.yaml")).unwrap().contains("2s"));
+    weir.child.stop().await.unwrap();
+    traffic.more(300).await;
+    let mut weir = Weir::start(&room, xds).await;
+    weir.more_steps(3).await;
+    assert!(weights(&cluster).await[1] > 0, "the new version keeps its part");
+
+    // Remove.
+    mode(&cluster, "Observe").await;
+    soon("the route is as it was", async || weights(&cluster).await == [100, 0]).await;
+    let delete = ["delete", "atp", "shop", "--namespace", NAMESPACE, "--timeout=60s"];
+    cluster.kubectl(&delete, "").await.unwrap();
+    way.cut().await;
+    way.open(secured);
+    assert!(notes.contains("/weir release"), "{notes}");
+    let config = room.join("weir.yaml").display().to_string();
+    let released = run(["release", "--config", &config]);
+    assert_eq!(released.code, Some(0), "{released:?}");
+    cluster.follow(&room, "helm uninstall weir -n weir --wait").await.unwrap();
+    weir.child.stop().await.unwrap();
+    soon("all requests go to the first version", async || {
+        to_second(&cluster.kubelet.taking(NAMESPACE, &traffic, 100).await) == 0.0
+    })
+    .await;
+    traffic.stop_without_loss().await;
+    let after = objects(&cluster).await;
+    for (name, object) in &before {
+        assert_eq!(after.get(name), Some(object), "{name}");
+    }
+    assert_eq!(after.len(), before.len(), "{:?} beside {:?}", after.keys(), before.keys());
+    let refused = client.envoy.admin.stats("update_rejected").await.unwrap();
+    assert!(refused.values().all(|count| *count == 0), "Envoy takes all of it: {refused:?}");
+    let host = istiod::host(NAMESPACE, "shop");
+    assert_eq!(client.endpoints(&format!("outbound|80||{host}")).await.len(), 4);
+}
