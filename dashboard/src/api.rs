@@ -26,6 +26,7 @@ use crate::web::answer;
 use crate::web::problem::{Problem, Wrong};
 
 pub(crate) mod events;
+pub(crate) mod first;
 pub(crate) mod verdicts;
 
 /// Decisions on one page if not asked otherwise.

@@ -154,10 +154,28 @@ pub(crate) async fn flagger(
         next: next(percent.transpose()?)?,
     };
     let view = judged(&shared, &asked)?;
+    let untried = shared.web.board.read().untried(&asked);
+    if !untried {
+        shared.first.seen(&asked.canary);
+    }
     match refusal(view.verdict, metadata.ask, metadata.on_inconclusive) {
         None => Ok(Json(view).into_response()),
+        Some(Wrong::NotProven) if untried => first(&shared, &asked, view),
         Some(wrong) => Err(wrong.because(view.text)),
     }
+}
+
+/// A version that gets no requests yet may take its first step.
+fn first(shared: &Shared, asked: &Asked, view: VerdictView) -> Result<Response, Problem> {
+    if shared.first.may_go(&asked.canary, shared.now()) {
+        let text = format!("{}; it may be tried", view.text);
+        return Ok(Json(VerdictView { text, ..view }).into_response());
+    }
+    Err(Wrong::NotProven.because(format!(
+        "{}, though its first step was let go: if it gets some, give it under services in weir.yaml the \
+         clusters that proxies call it by",
+        view.text
+    )))
 }
 
 /// Why the answer is no, if it is.

@@ -82,6 +82,11 @@ fn began(beats: &Log<Beat>, now: Moment) -> Option<Moment> {
     begin
 }
 
+/// Whether there was a request lately.
+pub(crate) fn called(beats: &Log<Beat>, now: Moment) -> bool {
+    began(beats, now).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,6 +84,14 @@ impl Snapshot {
         Ok(view)
     }
 
+    /// Whether the new version gets no requests, as far as Weir sees, while the one in use does.
+    pub(crate) fn untried(&self, asked: &Asked) -> bool {
+        let called = |id: &ServiceId| {
+            self.record(id).is_ok_and(|record| beats::called(&record.beats, self.decision.at))
+        };
+        called(&asked.service) && !called(&asked.canary)
+    }
+
     fn record(&self, id: &ServiceId) -> Result<&Record, ServiceId> {
         let services = &self.decision.services;
         let at = services.binary_search_by(|service| service.service.cmp(id));

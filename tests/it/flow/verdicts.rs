@@ -52,8 +52,14 @@ async fn a_good_version_may_go_on_and_a_bad_one_is_held_without_any_policy() {
     let (status, silent) = flagger(&stage, &[]).await;
     assert_eq!(status, 425, "nothing is proven of what nobody calls: {silent:#}");
 
+    // The version in use is called: the new one has to be tried before it can prove anything.
     let [old, new] = stage.past;
-    let (stable, canary) = (Traffic::start(old, RATE), Traffic::start(new, RATE / 3.0));
+    let stable = Traffic::start(old, RATE);
+    weir_tests::until("its first step may go", async || flagger(&stage, &[]).await.0 == 200).await;
+    let (status, unseen) = flagger(&stage, &[]).await;
+    assert_eq!(status, 425, "but no other before it is seen: {unseen:#}");
+    assert_eq!(flagger(&stage, &[("ask", "rollback")]).await.0, 409);
+    let canary = Traffic::start(new, RATE / 3.0);
     let passed = until(&stage, "pass").await;
     assert_eq!(passed["basis"], "recent", "{passed:#}");
     assert!(passed["canary"]["requests"].as_u64().unwrap() > 300, "{passed:#}");
