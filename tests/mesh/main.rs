@@ -28,6 +28,9 @@ mod native;
 mod walk;
 mod written;
 mod deploy;
+mod site;
+mod policies;
+mod watches;
 mod stage;
 
 use std::process::ExitCode;
@@ -50,6 +53,8 @@ fn tests() -> Vec<Test> {
         walk::tests(),
         written::tests(),
         deploy::tests(),
+        policies::tests(),
+        watches::tests(),
     ];
     all.into_iter().flatten().collect()
 }
