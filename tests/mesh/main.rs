@@ -31,6 +31,7 @@ mod deploy;
 mod site;
 mod policies;
 mod watches;
+mod replicas;
 mod stage;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn tests() -> Vec<Test> {
         deploy::tests(),
         policies::tests(),
         watches::tests(),
+        replicas::tests(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -11,7 +11,7 @@ use super::Steps;
 use crate::store::StoreError;
 
 /// The last good state is saved at least this often, for the budgets in it.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// The journal is made durable this often: what a power cut may cost. A killed process loses
 /// nothing.
@@ -81,7 +81,7 @@ impl Steps {
 }
 
 /// The state without the telemetry of the last seconds, which means nothing to a later process.
-fn saved(state: &State<Memory>) -> State<Memory> {
+pub(super) fn saved(state: &State<Memory>) -> State<Memory> {
     let mut saved = state.clone();
     for service in &mut saved.services {
         let fresh = service.history.fresh;

@@ -50,15 +50,11 @@ impl LastGood {
     }
 
     /// Writes a new generation; the oldest one goes.
-    ///
-    /// # Panics
-    ///
-    /// Never: what is saved is plain data, which postcard always encodes.
     pub fn save<T: Serialize>(&self, value: &T) -> Result<(), StoreError> {
-        let body = postcard::to_allocvec(value).expect("what is saved is plain data");
+        let whole = encode(value);
         let fresh = self.folder.join("last-good.new");
         let mut file = doing("write", &fresh, fs::File::create(&fresh))?;
-        let written = file.write_all(&head(&body)).and_then(|()| file.write_all(&body));
+        let written = file.write_all(&whole);
         doing("write", &fresh, written.and_then(|()| file.sync_all()))?;
         for generation in (0..GENERATIONS - 1).rev() {
             let from = self.path(generation);
@@ -93,14 +89,23 @@ impl LastGood {
     }
 }
 
-fn head(body: &[u8]) -> Vec<u8> {
-    let mut head = MAGIC.to_vec();
-    head.extend(VERSION.to_le_bytes());
-    head.extend(Sha256::digest(body));
-    head
+/// A value as it stands in a file and goes to another replica: with the format that this build
+/// writes and a checksum before it.
+///
+/// # Panics
+///
+/// Never: what is saved is plain data, which postcard always encodes.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let body = postcard::to_allocvec(value).expect("what is saved is plain data");
+    let mut whole = MAGIC.to_vec();
+    whole.extend(VERSION.to_le_bytes());
+    whole.extend(Sha256::digest(&body));
+    whole.extend(body);
+    whole
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// What [`encode`] was given, or what is wrong with it.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (head, body) = bytes.split_at_checked(HEAD).ok_or_else(|| "it is too short".to_owned())?;
     if &head[..8] != MAGIC {
         return Err("it is not a saved state".to_owned());
