@@ -14,7 +14,8 @@ use weir_tests::cluster::workload::{Workload, service};
 use weir_tests::cluster::{Cluster, soon};
 use weir_tests::relay::Relay;
 use weir_tests::traffic::Traffic;
-use weir_tests::weir::Weir;
+use weir_tests::weir::{Weir, run};
+use weir_tests::world::write;
 
 use crate::governed::{free, policy};
 use crate::site::Site;
@@ -39,23 +40,26 @@ struct Replica {
     weir: Weir,
     room: PathBuf,
     xds: SocketAddr,
+    /// Its relay, where it has one.
+    relay: SocketAddr,
 }
 
 impl Replica {
-    async fn start(site: &Site, name: &str, by: Option<SocketAddr>) -> Self {
-        let services = format!(
-            "services:
-  - namespace: {}
-    name: shop
-    clusters: [shop]
-    endpoints: {{kubernetes: {{port: http}}}}
-    write_clusters: true
-",
-            site.namespace
-        );
-        let room = site.room(name, by, &services).await;
+    /// `by`: where it reaches the API server. `before`: another control plane that it relays.
+    async fn start(
+        site: &Site,
+        name: &str,
+        by: Option<SocketAddr>,
+        before: Option<SocketAddr>,
+    ) -> Self {
+        let relay = free();
+        let upstream = before.map(|at| {
+            format!("relay: {{listen: '{relay}', upstream: {{address: 'http://{at}'}}}}\n")
+        });
+        let more = services(site) + &upstream.unwrap_or_default();
+        let room = site.room(name, by, &more).await;
         let xds = free();
-        Self { weir: Weir::start(&room, xds).await, room, xds }
+        Self { weir: Weir::start(&room, xds).await, room, xds, relay }
     }
 
     async fn restart(&mut self) {
@@ -109,13 +113,17 @@ struct Scene {
 
 impl Scene {
     async fn set(cluster: Arc<Cluster>, namespace: &'static str) -> Self {
-        let site = shop(cluster, namespace).await;
+        Self::on(shop(cluster, namespace).await, None).await
+    }
+
+    async fn on(site: Site, before: Option<SocketAddr>) -> Self {
+        let namespace = site.namespace;
         let mut wire = Relay::closed();
         let api = "10.0.0.1:6443".parse().unwrap();
         wire.open(api);
-        let first = Replica::start(&site, "first", Some(wire.address())).await;
+        let first = Replica::start(&site, "first", Some(wire.address()), before).await;
         first.decides(1).await;
-        let second = Replica::start(&site, "second", None).await;
+        let second = Replica::start(&site, "second", None, before).await;
         second.follows(1).await;
         let of = async |name: &str, replica: &Replica| {
             Sidecar::of_weir(&site.cluster, &format!("{namespace}-{name}"), replica.xds).await
@@ -183,11 +191,37 @@ async fn told(proxy: &Sidecar) -> Value {
     shop.map(|one| one["endpoint_config"].clone()).unwrap_or_default()
 }
 
+fn services(site: &Site) -> String {
+    format!(
+        "services:
+  - namespace: {}
+    name: shop
+    clusters: [shop]
+    endpoints: {{kubernetes: {{port: http}}}}
+    write_clusters: true
+",
+        site.namespace
+    )
+}
+
+/// A control plane that governs nothing, for the relays of others.
+async fn other_plane(site: &Site) -> Weir {
+    let room = site.room("other", None, &services(site)).await;
+    let config = std::fs::read_to_string(room.join("weir.yaml")).unwrap();
+    write(&room, "weir.yaml", &config.replace("lease: weir", "policies: false"));
+    Weir::start(&room, free()).await
+}
+
 /// All requests go by the follower's proxy: the leader judges by what the follower hears, and the
-/// pod that fails is out at both. It stays out when the leader goes, and under the next one.
+/// pod that fails is out at both, and at a proxy that another control plane configures by the
+/// follower's relay. It stays out when the leader goes, and under the next one.
 async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
     let namespace = "same";
-    let mut scene = Scene::set(cluster, namespace).await;
+    let site = shop(cluster, namespace).await;
+    let plane = other_plane(&site).await;
+    let mut scene = Scene::on(site, Some(plane.xds)).await;
+    let relayed = Sidecar::of_weir(&scene.site.cluster, "same-relayed", scene.second.relay).await;
+    soon("it has all pods", async || relayed.endpoints("shop").await.len() == 4).await;
     let traffic = Traffic::start(scene.proxies[1].listener, RATE);
     let shop = async |replica: &Replica| {
         replica.weir.ask(&format!("/api/v1/services/{namespace}/shop")).await
@@ -210,6 +244,7 @@ async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
     let after = began.elapsed();
     eprintln!("out at the follower's proxy {after:.0?} after the leader's");
     assert!(after < Duration::from_secs(1), "{after:?}");
+    soon("it is out behind the follower's relay", async || out(&relayed).await).await;
     soon("both are told the same", async || {
         let [one, other] = [told(&scene.proxies[0]).await, told(&scene.proxies[1]).await];
         one == other && one["endpoints"].is_array()
@@ -225,6 +260,15 @@ async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
     scene.second.decides(2).await;
     scene.second.weir.more_steps(3).await;
     assert!(out(&scene.proxies[1]).await, "the next leader knows who is out");
+    assert!(out(&relayed).await, "also behind its relay");
+
+    // What it began with is what it adopted, and its journal says so.
+    scene.second.weir.child.stop().await.unwrap();
+    let journal = scene.second.room.join("data/journal").display().to_string();
+    for command in [&["journal", "verify", &journal][..], &["replay", &journal]] {
+        let ended = run(command);
+        assert_eq!(ended.code, Some(0), "{command:?}: {} {}", ended.stdout, ended.stderr);
+    }
     scene.site.cluster.kubelet.behave(namespace, pod, Behaviour::HEALTHY).await;
 }
 
@@ -311,7 +355,7 @@ async fn a_leader_is_stopped(cluster: Arc<Cluster>) {
 /// A replica that is killed and comes back in its folder does not wait for its own lease.
 async fn what_it_held_itself_is_free(cluster: Arc<Cluster>) {
     let site = shop(cluster, "again").await;
-    let mut replica = Replica::start(&site, "only", None).await;
+    let mut replica = Replica::start(&site, "only", None, None).await;
     replica.decides(1).await;
     replica.weir.child.kill().await.unwrap();
     replica.restart().await;

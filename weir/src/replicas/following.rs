@@ -1,6 +1,7 @@
 //! The follower's side: calls whoever leads, hears what is served there, and tells what its own
 //! proxies said.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ impl Following {
 
     async fn follow(&mut self) {
         let mut standing = self.standing.clone();
+        let mut lost = false;
         loop {
             let led = standing.borrow_and_update().leader.clone();
             let Some(leader) = led else {
@@ -101,18 +103,20 @@ impl Following {
                 drop(standing.wait_for(|now| now.leader.as_ref() != Some(&leader)).await);
             };
             tokio::select! {
-                lost = self.attach(&leader) => {
-                    if let Err(lost) = lost {
-                        self.publisher.failed(self.clock.now(), &lost);
-                    }
+                Err(why) = self.attach(&leader) => {
+                    self.publisher.failed(self.clock.now(), &why);
+                    lost = true;
                     sleep(RETRY).await;
                 }
-                () = changed => {}
+                () = changed => if std::mem::take(&mut lost) {
+                    // Who was lost does not lead any more, so nothing is wrong.
+                    self.publisher.succeeded(self.clock.now());
+                },
             }
         }
     }
 
-    async fn attach(&mut self, leader: &Leader) -> Result<(), Lost> {
+    async fn attach(&mut self, leader: &Leader) -> Result<Infallible, Lost> {
         let (telling, told) = mpsc::channel(WAITING_MAX);
         let mut stream = call(leader, told).await?;
         tracing::info!(
