@@ -186,7 +186,7 @@ async fn told(proxy: &Sidecar) -> Value {
     let (_, dump) = proxy.envoy.admin.get("/config_dump?include_eds").await.unwrap();
     let dump: Value = serde_json::from_slice(&dump).unwrap();
     let all = dump["configs"].as_array().unwrap().iter();
-    let mut all = all.flat_map(|one| one["dynamic_endpoint_configs"].as_array()).flatten();
+    let mut all = all.filter_map(|one| one["dynamic_endpoint_configs"].as_array()).flatten();
     let shop = all.find(|one| one["endpoint_config"]["cluster_name"] == "shop");
     shop.map(|one| one["endpoint_config"].clone()).unwrap_or_default()
 }

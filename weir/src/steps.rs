@@ -178,16 +178,15 @@ impl Steps {
     /// Serves what an earlier life sent last, as it was, before anything else is known.
     pub fn begin(&mut self) {
         self.ask_for_reports();
-        self.restore();
+        if self.state.services.iter().any(|service| service.last.is_some()) {
+            self.restore();
+        }
     }
 
     /// Serves what was decided last, as far as the state knows.
     fn restore(&mut self) {
         let decided: Vec<_> =
             self.state.services.iter().filter_map(|service| service.last.clone()).collect();
-        if decided.is_empty() {
-            return;
-        }
         let decision = Decision {
             sequence: self.state.sequence,
             at: self.state.at,

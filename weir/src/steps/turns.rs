@@ -58,7 +58,7 @@ impl Steps {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Serves what the leader serves, from now on or still.
