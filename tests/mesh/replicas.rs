@@ -253,6 +253,9 @@ async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
     let versions = [scene.first.versions().await, scene.second.versions().await];
     assert!(versions.iter().flatten().all(|version| version.starts_with("1.")), "{versions:?}");
     assert!(!scene.second.decided(1), "there is one already");
+    let ready = scene.second.weir.ask("/readyz").await.to_string();
+    let leads = format!("follows {}, which decides in epoch 1", scene.first.xds);
+    assert!(ready.contains(&leads), "{ready}");
 
     scene.first.weir.child.kill().await.unwrap();
     traffic.more(200).await;

@@ -27,7 +27,7 @@ use crate::kubernetes::leading::Standing;
 const PATH: &str = "/weir.v1.Replicas/Follow";
 
 /// The largest message: the state of ten thousand endpoints has a tenth of this.
-const MESSAGE_MAX: usize = 64 << 20;
+const MESSAGE_MAX: usize = 100 << 20;
 
 /// What one message of a follower may hold: as many as one step takes.
 const HEARD_MAX: usize = 100_000;

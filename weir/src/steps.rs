@@ -448,3 +448,6 @@ fn volumes(mut drained: Vec<LogVolume>, reports: &[Report]) -> Vec<LogVolume> {
     }));
     drained
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,6 +255,7 @@ impl Assembly {
             policies: policies.clone(),
             discovered: discovered.clone(),
             serves,
+            lease: replicas.as_ref().map(|replicas| replicas.standing.clone()),
         });
         let setup = Setup {
             native: native(&self.config.services),

@@ -32,6 +32,9 @@ const SILENT_MAX: Duration = Duration::from_secs(90);
 /// Time between two calls.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Bytes on their way at once: a large mesh's state comes in a few round trips.
+const WINDOW: u32 = 4 << 20;
+
 /// Messages that wait for a leader that does not read; more are left out.
 const WAITING_MAX: usize = 4;
 
@@ -161,7 +164,11 @@ async fn call(leader: &Leader, told: mpsc::Receiver<Bytes>) -> Result<Streaming<
     let at = &leader.serves_at;
     let endpoint = Endpoint::from_shared(format!("http://{at}"));
     let endpoint = endpoint.map_err(|_| Lost::Address(at.clone()))?;
-    let endpoint = endpoint.connect_timeout(CONNECT).tcp_nodelay(true);
+    let endpoint = endpoint
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     let unreachable = |error| Lost::Unreachable(at.clone(), error);
     let channel = endpoint.connect().await.map_err(unreachable)?;
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MESSAGE_MAX);

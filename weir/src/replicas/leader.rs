@@ -23,7 +23,7 @@ use crate::store::last_good;
 const FOLLOWERS_MAX: usize = 32;
 
 /// What a follower's message may have: the reports of some hundred proxies.
-const HEARD_BYTES_MAX: usize = 8 << 20;
+const HEARD_BYTES_MAX: usize = 4 << 20;
 
 /// The service that followers call.
 #[derive(Clone, Debug)]

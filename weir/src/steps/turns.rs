@@ -6,10 +6,11 @@ use weir_engine::decision::Decision;
 use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
 
-use super::kept::{SAVE_EVERY, saved};
+use super::kept::SAVE_EVERY;
 use super::{Decided, Steps, taken};
 use crate::control::Refusal;
 use crate::replicas::{Heard, Served};
+use crate::store::last_good::lasting;
 
 impl Steps {
     /// Whether this replica decides now. What it publishes from then on is of its epoch.
@@ -100,7 +101,7 @@ impl Steps {
                 served.epoch == epoch && at.since(served.state.at) < SAVE_EVERY
             });
             if news || !stands {
-                let (services, state) = (self.served.clone(), saved(&self.state));
+                let (services, state) = (self.served.clone(), lasting(&self.state));
                 published.served = Some(Arc::new(Served { epoch, services, state }));
             }
         });

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use weir_engine::history::History;
+use weir_engine::state::State;
+use weir_models::reference::Memory;
 
 use super::{StoreError, doing, sync_folder};
 
@@ -87,6 +90,17 @@ impl LastGood {
         }
         (None, passed_over)
     }
+}
+
+/// The state without the telemetry of the last seconds, which means nothing to a later process.
+pub fn lasting(state: &State<Memory>) -> State<Memory> {
+    let mut lasting = state.clone();
+    for service in &mut lasting.services {
+        let fresh = service.history.fresh;
+        service.history = History::default();
+        service.history.fresh = fresh;
+    }
+    lasting
 }
 
 /// A value as it stands in a file and goes to another replica: with the format that this build

@@ -38,7 +38,7 @@ type Wants = watch::Sender<Arc<Vec<discovery::Wanted>>>;
 type Objectives = watch::Sender<Arc<Vec<Wanted>>>;
 
 /// Messages of followers that wait for a step: two of each of some replicas.
-const HEARD_WAITING: usize = 16;
+const HEARD_WAITING: usize = 8;
 
 /// Objectives are asked no more often: their budgets are kept by the five minutes.
 const OBJECTIVES_LEAST: Duration = Duration::from_secs(5);
