@@ -191,6 +191,11 @@ impl Handle {
     pub fn opine(&self, opinions: Arc<Opinions>, now: Moment) {
         self.opinions.send_replace((opinions, now));
     }
+
+    /// When they were published or renewed last.
+    pub fn renewed(&self) -> Moment {
+        self.opinions.borrow().1
+    }
 }
 
 /// A relay that is ready to run.

@@ -198,6 +198,33 @@ fn nothing_earlier_is_taken() {
     assert_eq!(follower.endpoints(), three, "who decides follows nobody");
 }
 
+/// They would fade if nobody renewed them.
+#[test]
+fn opinions_are_renewed_by_each_word_of_the_leader() {
+    let mut follower = Replica::new(State::default());
+    let clock = follower.steps.setup.clock.clone();
+    let upstream = relay::Upstream {
+        address: "http://127.0.0.1:1".parse().unwrap(),
+        authority: None,
+        identity: None,
+        server_name: None,
+    };
+    let config = relay::Config { upstream, certificate: None, token: relay::Token::Optional };
+    let (_relay, handle) = relay::Relay::new(config, clock.shared());
+    follower.steps.outputs.relay = Some(handle);
+    let renewed = |follower: &Replica| follower.steps.outputs.relay.as_ref().unwrap().renewed();
+    let served = Served { epoch: 1, services: BTreeSet::new(), state: known(3) };
+    follower.hear(&served);
+    let thought = Arc::clone(&follower.steps.outputs.opinions.borrow());
+    let first = renewed(&follower);
+    while clock.now() == first {
+        std::hint::spin_loop();
+    }
+    follower.hear(&served);
+    assert!(renewed(&follower) > first);
+    assert_eq!(thought, *follower.steps.outputs.opinions.borrow());
+}
+
 #[test]
 fn what_a_followers_proxies_report_is_the_leaders_to_judge() {
     let (mut leader, mut follower) = (Replica::new(known(3)), Replica::new(State::default()));
