@@ -19,6 +19,7 @@ pub mod shrink;
 pub mod view;
 pub mod session;
 pub mod wire;
+pub mod raw;
 pub mod server;
 // In front of another server.
 pub mod relay;

@@ -187,6 +187,16 @@ impl Child {
         status.map_err(|source| ChildError::Wait { name: self.name.clone(), source })
     }
 
+    /// Makes it stand still: it keeps its connections and its memory, and does nothing.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on where it stood still.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Ends it: SIGTERM, and SIGKILL where it does not heed that for 5 s.
     pub async fn stop(&mut self) -> Result<ExitStatus, ChildError> {
         self.signal(Signal::TERM);

@@ -20,6 +20,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use weir::store::last_good;
 use weir_engine::decision::{Decision, Stance};
 use weir_engine::goal::{Goal, Goals, Indicator, Mode, Objective};
 use weir_engine::latency::Latency;
@@ -236,6 +237,24 @@ impl Mesh {
             self.last = Some(decision);
         }
         self.print((&ours, &wall), &rivals);
+        self.follow();
+    }
+
+    /// What a follower gets of all this, and what it costs: to copy it in the loop, and to encode and
+    /// read it beside the loop.
+    fn follow(&self) {
+        let (state, copied) = timed(|| last_good::lasting(&self.state));
+        let (bytes, encoded) = timed(|| last_good::encode(&state));
+        let (read, decoded) = timed(|| last_good::decode::<State<Memory>>(&bytes));
+        assert_eq!(read.unwrap(), state);
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        println!(
+            "        a follower gets {:.1} MB: copied in {:.1} ms, encoded in {:.1} ms, read in {:.1} ms",
+            bytes.len() as f64 / 1e6,
+            ms(copied),
+            ms(encoded),
+            ms(decoded),
+        );
     }
 
     fn print(&self, (ours, wall): (&Times, &Times), rivals: &Rivals) {

@@ -26,6 +26,5 @@ mod docs;
 mod browser;
 mod telemetry;
 mod record;
-mod kubernetes;
 mod journals;
 mod tidy;

@@ -84,6 +84,9 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
         endpoints.iter().any(|one| one.address == *address && !one.healthy)
     })
     .await;
+    // Counts are up to half a second old: wait for later ones.
+    traffic.more(50).await;
+    beside.more(50).await;
     let (before, unheard) = (traffic.failed(), beside.failed());
     traffic.more(600).await;
     beside.more(600).await;

@@ -28,6 +28,10 @@ mod native;
 mod walk;
 mod written;
 mod deploy;
+mod site;
+mod policies;
+mod watches;
+mod replicas;
 mod stage;
 
 use std::process::ExitCode;
@@ -50,6 +54,9 @@ fn tests() -> Vec<Test> {
         walk::tests(),
         written::tests(),
         deploy::tests(),
+        policies::tests(),
+        watches::tests(),
+        replicas::tests(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -40,7 +40,7 @@ use weir_testbed::envoy::eventually;
 use identity::Identity;
 use kubelet::Kubelet;
 use peers::Peers;
-use plane::Plane;
+use plane::{ALONE, Plane, Store};
 
 /// How long what several programs do one after another may take: a Deployment is there after two
 /// seconds, a busy machine needs more.
@@ -63,6 +63,8 @@ pub struct Cluster {
     gateway: Arc<Mutex<()>>,
     /// Held by the one installation of Weir that may be: its account's token names its namespace.
     home: Arc<Mutex<()>>,
+    /// Held by the one API server that stands alone, for its ports.
+    alone: Arc<Mutex<()>>,
 }
 
 impl Cluster {
@@ -76,8 +78,9 @@ impl Cluster {
         let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
         let admin = identity::client(folder.path(), Identity::Admin).await;
         let kubelet = Kubelet::start(admin.clone()).await;
-        let (applied, gateway, home) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway, home }
+        let (applied, gateway) = (Mutex::default(), Arc::default());
+        let (home, alone) = (Arc::default(), Arc::default());
+        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway, home, alone }
     }
 
     /// A client of somebody.
@@ -143,6 +146,16 @@ impl Cluster {
             })
             .await;
         }
+    }
+
+    /// An API server of a test's own, that it may kill and start again, with an etcd and nothing
+    /// else: nobody makes pods there, nor endpoints of them. Its folder is for
+    /// [`identity::client`] and [`identity::kubeconfig`].
+    pub async fn api_server(&self, name: &str) -> (Store, PathBuf) {
+        let room = self.room(name);
+        let (etcd, kube) = (self.peers.folder("etcd"), self.peers.folder("kube"));
+        let guard = Arc::clone(&self.alone).lock_owned().await;
+        (Store::start(&room, etcd, kube, ALONE).await.held(guard), room)
     }
 
     /// Keeps its folder, with all logs, and says where it is.

@@ -16,6 +16,7 @@ pub mod topology;
 pub mod goals;
 pub mod governed;
 pub mod kubernetes;
+pub mod replicas;
 pub mod views;
 pub mod store;
 pub mod recording;

@@ -34,9 +34,9 @@ use crate::clock::Clock;
 use crate::config::{self, Endpoints};
 use crate::control::Said;
 use crate::governed::{Governed, Sources};
-use crate::kubernetes::leading::Standing;
 use crate::kubernetes::telling::Shown as Decided;
 use crate::patterns::Seen;
+use crate::replicas::{Heard, Replicas};
 use crate::store::journal::Journal;
 use crate::store::last_good::LastGood;
 use crate::topology;
@@ -72,8 +72,8 @@ pub struct Inputs {
     pub policies: watch::Receiver<InForce>,
     /// What is governed.
     pub governed: watch::Receiver<Arc<Governed>>,
-    /// Whether this replica decides; none where there are no others.
-    pub standing: Option<watch::Receiver<Standing>>,
+    /// Other replicas, of which one decides; none where there are no others.
+    pub replicas: Option<Replicas>,
     /// The discovered endpoints.
     pub discovered: Sources,
 }
@@ -140,6 +140,8 @@ pub struct Steps {
     saved: Moment,
     synced: Moment,
     last: Option<Arc<Snapshot>>,
+    /// The number of what was served last of what another replica decided.
+    adopted: (u64, u64),
 }
 
 impl Steps {
@@ -165,6 +167,7 @@ impl Steps {
             unrecorded: false,
             told: Told::default(),
             last: None,
+            adopted: (0, 0),
             setup,
             inputs,
             outputs,
@@ -175,11 +178,15 @@ impl Steps {
     /// Serves what an earlier life sent last, as it was, before anything else is known.
     pub fn begin(&mut self) {
         self.ask_for_reports();
+        if self.state.services.iter().any(|service| service.last.is_some()) {
+            self.restore();
+        }
+    }
+
+    /// Serves what was decided last, as far as the state knows.
+    fn restore(&mut self) {
         let decided: Vec<_> =
             self.state.services.iter().filter_map(|service| service.last.clone()).collect();
-        if decided.is_empty() {
-            return;
-        }
         let decision = Decision {
             sequence: self.state.sequence,
             at: self.state.at,
@@ -216,6 +223,10 @@ impl Steps {
         if !self.decides(at) {
             return self.follow(at);
         }
+        if self.first {
+            // What another replica served is over.
+            self.served = topology::served(&self.governed.services);
+        }
         let mut observation = self.observe(at);
         let prepared = self.prepare(at);
         let said = taken(&mut self.inputs.said);
@@ -242,6 +253,7 @@ impl Steps {
         if self.decides(self.setup.clock.now()) {
             self.send(snapshot);
             self.relay(&decision);
+            self.publish(at, !step.pushed.is_empty() || before.rollouts != after.rollouts);
         }
         self.tell_cluster(&decision);
         self.open_once_known();
@@ -280,11 +292,7 @@ impl Steps {
 
     /// Gathers everything since the last step.
     fn observe(&mut self, at: Moment) -> Observation {
-        let mut reports = taken(&mut self.inputs.reports);
-        let drained = self.inputs.log.drain(at);
-        reports.extend(drained.reports);
-        let mut receipts = taken(&mut self.outputs.publisher.receipts);
-        receipts.extend(self.relayed());
+        let Heard { reports, volumes: logged, receipts } = self.hear(at);
         let indicated = taken(&mut self.inputs.indicated);
         let others = self.take_over();
         let topology = self.declared(&reports, at);
@@ -294,7 +302,7 @@ impl Steps {
             traffic: fold(&reports, topology.as_deref().unwrap_or(&self.topology)),
             topology: topology.map(|topology| (*topology).clone()),
             goals: goals.map(|goals| (*goals).clone()),
-            logs: volumes(drained.volumes, &reports),
+            logs: volumes(logged, &reports),
             receipts,
             indicated,
             log_budget: std::mem::take(&mut self.first).then_some(self.setup.log_budget),
@@ -302,6 +310,24 @@ impl Steps {
             fitted: taken(&mut self.inputs.fitted),
             words: Vec::new(),
         }
+    }
+
+    /// What proxies said since the last step: this replica's own, and those of its followers.
+    fn hear(&mut self, at: Moment) -> Heard {
+        let drained = self.inputs.log.drain(at);
+        let mut heard = Heard {
+            reports: taken(&mut self.inputs.reports),
+            volumes: drained.volumes,
+            receipts: taken(&mut self.outputs.publisher.receipts),
+        };
+        heard.reports.extend(drained.reports);
+        heard.receipts.extend(self.relayed());
+        for mut other in self.heard_by_followers() {
+            heard.reports.append(&mut other.reports);
+            heard.volumes.append(&mut other.volumes);
+            heard.receipts.append(&mut other.receipts);
+        }
+        heard
     }
 
     /// Has proxies report on the clusters of what is governed.
@@ -422,3 +448,6 @@ fn volumes(mut drained: Vec<LogVolume>, reports: &[Report]) -> Vec<LogVolume> {
     }));
     drained
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ use weir_proxy_adapter::server;
 use weir_proxy_adapter::session::TypeStatus;
 
 use crate::governed::Sources;
+use crate::kubernetes::leading::Standing;
 
 /// Telemetry is good if some source brought something within this time.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Feeds {
     pub discovered: Sources,
     /// Whether proxies are answered.
     pub serves: watch::Receiver<bool>,
+    /// How it stands with the lease, where there are other replicas.
+    pub lease: Option<watch::Receiver<Standing>>,
 }
 
 impl Feeds {
@@ -208,13 +211,15 @@ impl Feeds {
     /// send proxies elsewhere.
     fn health(&self, statuses: &[Status], now: Moment) -> HealthView {
         let serves = *self.serves.borrow();
-        let checks = vec![
+        let mut checks = vec![
             check("xds", serves, self.serving(serves)),
             // Without telemetry Weir holds what was: an explicit mode, not a failure.
             check("telemetry", true, telemetry(statuses, now)),
             self.endpoints(),
             pushes(&self.standing.borrow()),
         ];
+        // Whoever follows serves as well as whoever decides.
+        checks.extend(self.lease.as_ref().map(|lease| leads(&lease.borrow(), now)));
         HealthView { ready: serves, checks }
     }
 
@@ -283,6 +288,17 @@ fn telemetry(statuses: &[Status], now: Moment) -> String {
     } else {
         format!("fresh from {}", fresh.join(", "))
     }
+}
+
+fn leads(standing: &Standing, now: Moment) -> CheckView {
+    let text = match (standing.term.filter(|term| term.lasts(now)), &standing.leader) {
+        (Some(term), _) => format!("this replica decides, in epoch {}", term.epoch),
+        (None, Some(leader)) => {
+            format!("follows {}, which decides in epoch {}", leader.serves_at, leader.epoch)
+        }
+        (None, None) => "nobody is known to decide: what was served last is served".to_owned(),
+    };
+    check("lease", true, text)
 }
 
 fn pushes(standing: &server::Standing) -> CheckView {

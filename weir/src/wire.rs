@@ -30,6 +30,7 @@ use crate::control::{self, Said};
 use crate::goals::objects::Objects;
 use crate::goals::{Goals, Known};
 use crate::patterns::{self, Fitter};
+use crate::replicas::leader::Leader;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
 use crate::store;
 use crate::store::journal::{Bounds, Journal, Origin};
@@ -174,8 +175,11 @@ fn begin(
     let last = found.last.into_iter().chain(state.as_ref().map(|state| state.at)).max();
     let clock = Clock::start(last);
     let state = state.unwrap_or_default();
-    let running =
-        Assembly::new(config, clock, client).start(state, (journal, last_good), listeners)?;
+    let running = Assembly::new(config, clock, client, data.is_some()).start(
+        state,
+        (journal, last_good),
+        listeners,
+    )?;
     Ok(Running { data, ..running })
 }
 
@@ -189,10 +193,12 @@ struct Assembly {
     board: Arc<Board>,
     statuses: Vec<watch::Receiver<Status>>,
     client: Option<kube::Client>,
+    /// Whether nobody else can be using the data folder.
+    alone: bool,
 }
 
 impl Assembly {
-    fn new(config: Config, clock: Clock, client: Option<kube::Client>) -> Self {
+    fn new(config: Config, clock: Clock, client: Option<kube::Client>, alone: bool) -> Self {
         Self {
             board: Arc::new(Board::new(clock.now())),
             config,
@@ -202,6 +208,7 @@ impl Assembly {
             rest: CancellationToken::new(),
             statuses: Vec::new(),
             client,
+            alone,
         }
     }
 
@@ -228,10 +235,12 @@ impl Assembly {
         let (intake, reports) = Intake::new(INTAKE_CAPACITY);
         let (server, publisher) = Server::new(server::Config::new(1), self.clock.shared());
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
-        let log = self.serve_proxies(server, (&intake, wanted_clusters), xds);
+        let (replicas, leader) = self.stand(addresses.0).unzip();
+        let reports_to = (&intake, wanted_clusters);
+        let log = self.serve_proxies((server, leader), reports_to, xds);
         let governed = self.govern(&state, (policies.clone(), &discovered, wanted));
-        let standing = self.stand();
-        let cluster = self.tell_cluster(&policies, objects_known, standing.clone());
+        let standing = replicas.as_ref().map(|replicas| replicas.standing.clone());
+        let cluster = self.tell_cluster(&policies, objects_known, standing);
         let (serving, serves) = watch::channel(false);
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
         let objectives = self.collect(&intake, &asked, &governed)?;
@@ -246,6 +255,7 @@ impl Assembly {
             policies: policies.clone(),
             discovered: discovered.clone(),
             serves,
+            lease: replicas.as_ref().map(|replicas| replicas.standing.clone()),
         });
         let setup = Setup {
             native: native(&self.config.services),
@@ -261,7 +271,7 @@ impl Assembly {
             said,
             policies,
             governed,
-            standing,
+            replicas,
             discovered,
         };
         let outputs = Outputs {
@@ -313,10 +323,10 @@ impl Assembly {
     }
 
     /// Mounts xDS, load reports and the access log on one port, since Envoy reaches all of them
-    /// through one cluster.
+    /// through one cluster; and what followers ask for, who are believed as proxies are.
     fn serve_proxies(
         &mut self,
-        server: Server,
+        (server, leader): (Server, Option<Leader>),
         (intake, clusters): (&Intake, watch::Receiver<Arc<Vec<String>>>),
         listener: TcpListener,
     ) -> access_log::Handle {
@@ -337,6 +347,9 @@ impl Assembly {
         self.statuses.extend([reports_status, log_status]);
         let mut routes = server.routes();
         routes = routes.add_service(reports.server()).add_service(log.server());
+        if let Some(leader) = leader {
+            routes = routes.add_service(leader);
+        }
         let mut tonic = server::configure(tonic::transport::Server::builder());
         let router = tonic.add_routes(routes);
         let connections = Connections::new(listener, CONNECTIONS_MAX);
@@ -414,10 +427,17 @@ impl Assembly {
         self.spawn(LOOP, async move {
             let mut ticks = tokio::time::interval(tick);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                let began = Instant::now();
-                tokio::task::block_in_place(|| steps.step());
-                board.metrics().step_took(began.elapsed());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    _ = ticks.tick() => {
+                        let began = Instant::now();
+                        tokio::task::block_in_place(|| steps.step());
+                        board.metrics().step_took(began.elapsed());
+                    }
+                    () = steps.leader_spoke() => tokio::task::block_in_place(|| steps.adopt()),
+                }
             }
             tokio::task::block_in_place(|| steps.close());
             Ok(())

@@ -24,8 +24,8 @@ use super::assignment::Floor;
 use super::envelope;
 use super::fields::{Malformed, last, put_bytes};
 use super::opinions::Opinions;
-use super::server::raw::Raw;
 use super::{Patched, Refusal};
+use crate::raw::Raw;
 use crate::server::{Connections, configure};
 
 const PATH: &str = "/envoygateway.extension.EnvoyGatewayExtension/PostEndpointsModify";

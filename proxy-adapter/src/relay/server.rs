@@ -25,14 +25,13 @@ use weir_engine::units::Moment;
 
 use super::opinions::Opinions;
 use super::session::{CLUSTERS, ENDPOINTS, Event, ROUTES};
+use crate::raw::Raw;
 use crate::server::{Connections, Now, configure};
 use crate::session::Dialect;
 
-pub(super) mod raw;
 mod stream;
 mod upstream;
 
-use raw::Raw;
 use stream::{Around, Arrival, carry};
 pub use upstream::Upstream;
 
@@ -191,6 +190,11 @@ impl Handle {
     /// Publishes opinions, or renews them.
     pub fn opine(&self, opinions: Arc<Opinions>, now: Moment) {
         self.opinions.send_replace((opinions, now));
+    }
+
+    /// When they were published or renewed last.
+    pub fn renewed(&self) -> Moment {
+        self.opinions.borrow().1
     }
 }
 

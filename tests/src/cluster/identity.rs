@@ -6,8 +6,6 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 
-use super::plane::API;
-
 /// Somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -49,16 +47,16 @@ pub(super) fn tokens() -> String {
 }
 
 /// The path of a kubeconfig.
-pub(super) fn kubeconfig(folder: &Path, identity: Identity) -> PathBuf {
+pub fn kubeconfig(folder: &Path, identity: Identity) -> PathBuf {
     folder.join(format!("{}.kubeconfig", identity.name()))
 }
 
-/// Writes everybody's kubeconfig.
-pub(super) fn write_kubeconfigs(folder: &Path) {
+/// Writes everybody's kubeconfig for the API server at `api`.
+pub(super) fn write_kubeconfigs(folder: &Path, api: &str) {
     for identity in Identity::ALL {
         let name = identity.name();
         let cluster =
-            json!({"server": format!("https://{API}"), "certificate-authority": authority(folder)});
+            json!({"server": format!("https://{api}"), "certificate-authority": authority(folder)});
         let user = json!({"token": format!("{name}-token")});
         let context = json!({"cluster": "mesh", "user": name, "namespace": "default"});
         let config = json!({
@@ -83,7 +81,7 @@ pub(super) fn authority(folder: &Path) -> PathBuf {
 /// # Panics
 ///
 /// Before the API server has started: its certificate is not there yet.
-pub(super) async fn client(folder: &Path, identity: Identity) -> Client {
+pub async fn client(folder: &Path, identity: Identity) -> Client {
     let config = Kubeconfig::read_from(kubeconfig(folder, identity)).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(config, &options).await.unwrap();

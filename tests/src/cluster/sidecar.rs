@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use weir_testbed::envoy::{self, Envoy, Options};
 
 use super::{Cluster, SOON, soon};
+use crate::weir::run;
 
 /// The cluster of the control plane, which the proxy knows from the start.
 const CONTROL: &str = "control-plane";
@@ -99,10 +100,13 @@ impl Sidecar {
         plan: &Plan<'_>,
         reports: Option<SocketAddr>,
     ) -> Self {
-        let room = cluster.room(plan.name);
+        Self::serving(cluster, plan.name, bootstrap(plan, reports)).await
+    }
+
+    async fn serving(cluster: &Cluster, name: &str, bootstrap: Value) -> Self {
+        let room = cluster.room(name);
         let options = Options { directory: &room, concurrency: 1 };
-        let started =
-            Envoy::start(&envoy::find().unwrap(), bootstrap(plan, reports), options).await;
+        let started = Envoy::start(&envoy::find().unwrap(), bootstrap, options).await;
         let mut envoy = started.unwrap_or_else(|error| panic!("{error}"));
         envoy.serving(SOON).await.unwrap_or_else(|error| panic!("{error}"));
         let mut listener = None;
@@ -117,6 +121,22 @@ impl Sidecar {
             listener.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         Self { envoy, listener }
+    }
+
+    /// Starts one that Weir itself configures, as its generated bootstrap says: it sends to the
+    /// cluster `shop`, and waits until it has it.
+    ///
+    /// # Panics
+    ///
+    /// When that does not happen in time.
+    pub async fn of_weir(cluster: &Cluster, name: &str, xds: SocketAddr) -> Self {
+        let node = ["--node", name, "--node-cluster", "clients"];
+        let ends = ["--weir", &xds.to_string(), "--listen", "127.0.0.1:0=shop"];
+        let words = ["envoy", "bootstrap", "--telemetry", "push"].into_iter();
+        let printed = run(words.chain(node).chain(ends));
+        assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+        let bootstrap: Value = serde_saphyr::from_str(&printed.stdout).unwrap();
+        Self::serving(cluster, name, bootstrap).await
     }
 
     /// The endpoints of a cluster, by address; none where there is no such cluster.

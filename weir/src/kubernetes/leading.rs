@@ -17,14 +17,17 @@ use weir_collectors::kubernetes::trouble::{Place, Trouble};
 use weir_collectors::status::{Kind, Publisher, Status};
 use weir_engine::units::Moment;
 
-use super::lease::{Answer, Ask, Election, LEASE, RETRY, Record, Term};
+use super::lease::{Answer, Ask, Election, LEASE, Leader, Own, RETRY, Record, Term};
 use crate::clock::Clock;
 
 /// How long one answer may take: two fit into the time in which a leader must renew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
-/// The file in the data folder that remembers the highest epoch.
+/// The file in the data folder that remembers the highest epoch, and by which name it was led.
 const REMEMBERED: &str = "epoch";
+
+/// The annotation of the lease that says where its holder tells others what it serves.
+const SERVES_AT: &str = "weir.dev/serves-at";
 
 /// How it stands with the lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,21 @@ pub struct Standing {
     pub term: Option<Term>,
     /// Who holds the lease, as far as is known.
     pub holder: Option<Arc<str>>,
+    /// Somebody else who decides, and can be followed.
+    pub leader: Option<Leader>,
+}
+
+/// What a replica brings to the election.
+#[derive(Clone, Debug)]
+pub struct Stand<'a> {
+    /// The lease's name.
+    pub lease: &'a str,
+    /// Where this replica tells others what it serves; empty if nowhere.
+    pub serves_at: String,
+    /// Its data folder.
+    pub folder: &'a Path,
+    /// Whether nobody else can be using that folder: an earlier life that did is over.
+    pub alone: bool,
 }
 
 /// One replica's part in the election.
@@ -54,19 +72,20 @@ impl std::fmt::Debug for Leading {
 }
 
 impl Leading {
-    /// A replica that wants to lead by the lease of this name in its own namespace.
+    /// A replica that wants to lead by a lease in its own namespace.
     pub fn new(
         client: &Client,
-        name: &str,
+        Stand { lease: name, serves_at, folder, alone }: Stand<'_>,
         clock: Clock,
-        folder: &Path,
     ) -> (Self, watch::Receiver<Standing>, watch::Receiver<Status>) {
         let namespace = client.default_namespace().to_owned();
         let place = format!("lease {namespace}/{name}");
         let (publisher, status) = Publisher::new("kubernetes", Kind::Kubernetes, &place);
         let (standing, reader) = watch::channel(Standing::default());
+        let (highest, earlier) = remembered(folder);
+        let own = Own { name: identity(), serves_at, earlier: earlier.filter(|_| alone) };
         let leading = Self {
-            election: Election::new(identity(), remembered(folder)),
+            election: Election::new(own, highest),
             api: Api::namespaced(client.clone(), &namespace),
             name: name.to_owned(),
             namespace,
@@ -115,20 +134,22 @@ impl Leading {
     }
 
     fn tell(&mut self) {
-        let term = self.election.term(self.clock.now());
+        let now = self.clock.now();
+        let term = self.election.term(now);
+        let leader = self.election.leader(now);
         let holder = self.election.holder().map(Arc::from);
         let before = self.standing.borrow().term;
         match (before.map(|term| term.epoch), term.map(|term| term.epoch)) {
             (before, Some(epoch)) if before != Some(epoch) => {
                 tracing::info!(lease = %self.name, epoch, "this replica decides");
-                remember(&self.folder, epoch);
+                remember(&self.folder, epoch, holder.as_deref().unwrap_or_default());
             }
             (Some(epoch), None) => {
                 tracing::warn!(lease = %self.name, epoch, "this replica decides no more");
             }
             _ => {}
         }
-        self.standing.send_replace(Standing { term, holder });
+        self.standing.send_replace(Standing { term, holder, leader });
     }
 
     /// Asks the API server, and says in the status what is wrong.
@@ -202,6 +223,8 @@ fn lease(name: &str, record: &Record) -> Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             resource_version: Some(record.version.clone()).filter(|version| !version.is_empty()),
+            annotations: (!record.serves_at.is_empty())
+                .then(|| [(SERVES_AT.to_owned(), record.serves_at.clone())].into()),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {
@@ -221,6 +244,7 @@ fn record(lease: &Lease) -> Record {
         holder: spec.holder_identity.unwrap_or_default(),
         epoch: spec.lease_transitions.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         renewed: spec.renew_time.map(|at| at.0.to_string()).unwrap_or_default(),
+        serves_at: lease.annotations().get(SERVES_AT).cloned().unwrap_or_default(),
         version: lease.resource_version().unwrap_or_default(),
     }
 }
@@ -233,15 +257,18 @@ fn identity() -> String {
     format!("{}_{life:016x}", host.trim())
 }
 
-fn remembered(folder: &Path) -> u64 {
+/// The highest epoch that this folder has seen lead, and by which name.
+fn remembered(folder: &Path) -> (u64, Option<String>) {
     let text = std::fs::read_to_string(folder.join(REMEMBERED)).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
+    let mut lines = text.lines().map(str::trim);
+    let epoch = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    (epoch, lines.next().filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 /// A lease that is deleted begins to count anew; its epochs shall not.
-fn remember(folder: &Path, epoch: u64) {
+fn remember(folder: &Path, epoch: u64, name: &str) {
     let path = folder.join(REMEMBERED);
-    if let Err(error) = std::fs::write(&path, format!("{epoch}\n")) {
+    if let Err(error) = std::fs::write(&path, format!("{epoch}\n{name}\n")) {
         tracing::warn!(path = %path.display(), %error, "the epoch is not remembered");
     }
 }
@@ -256,6 +283,7 @@ mod tests {
             holder: "weir-0_1".to_owned(),
             epoch: 7,
             renewed: "1700000000000".to_owned(),
+            serves_at: "10.0.0.7:18010".to_owned(),
             version: "42".to_owned(),
         };
         let read = record(&lease("weir", &written));
@@ -266,9 +294,11 @@ mod tests {
     #[test]
     fn epochs_are_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(remembered(folder.path()), 0);
-        remember(folder.path(), 9);
-        assert_eq!(remembered(folder.path()), 9);
+        assert_eq!(remembered(folder.path()), (0, None));
+        remember(folder.path(), 9, "weir-0_1");
+        assert_eq!(remembered(folder.path()), (9, Some("weir-0_1".to_owned())));
+        std::fs::write(folder.path().join(REMEMBERED), "9\n").unwrap();
+        assert_eq!(remembered(folder.path()), (9, None), "as earlier builds wrote it");
     }
 
     #[test]

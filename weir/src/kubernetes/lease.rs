@@ -33,6 +33,8 @@ pub struct Record {
     pub epoch: u64,
     /// Told apart from the record before; its time is the holder's, and means nothing here.
     pub renewed: String,
+    /// Where the holder tells others what it serves; empty when it does not say.
+    pub serves_at: String,
     /// The version that has to be named to replace it.
     pub version: String,
 }
@@ -62,17 +64,37 @@ pub enum Ask {
 /// One replica's part.
 #[derive(Clone, Debug)]
 pub struct Election {
-    own: String,
+    own: Own,
     seen: Option<Seen>,
     term: Option<Term>,
     highest: u64,
     writing: bool,
 }
 
+/// Who takes part.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Its name, which must be no other's, not even an earlier life's.
+    pub name: String,
+    /// Where it tells others what it serves.
+    pub serves_at: String,
+    /// The name of an earlier life that is over for certain. What that one held is free.
+    pub earlier: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 struct Seen {
     record: Record,
     since: Moment,
+}
+
+/// Somebody else who decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Which leader this is.
+    pub epoch: u64,
+    /// Where it tells what it serves.
+    pub serves_at: String,
 }
 
 /// The right to decide.
@@ -92,9 +114,8 @@ impl Term {
 }
 
 impl Election {
-    /// A replica of this name, which must be no other's, not even an earlier life's. `highest`: the
-    /// highest epoch that it has ever seen.
-    pub fn new(own: String, highest: u64) -> Self {
+    /// A replica. `highest`: the highest epoch that it has ever seen.
+    pub fn new(own: Own, highest: u64) -> Self {
         Self { own, seen: None, term: None, highest, writing: false }
     }
 
@@ -113,35 +134,46 @@ impl Election {
         self.seen.as_ref().map(|seen| seen.record.holder.as_str())
     }
 
+    /// Somebody else who holds it and has renewed it lately, and says where it serves.
+    pub fn leader(&self, now: Moment) -> Option<Leader> {
+        let Seen { record, since } = self.seen.as_ref()?;
+        let leads = !record.serves_at.is_empty()
+            && ![self.own.name.as_str(), ""].contains(&record.holder.as_str())
+            && now.since(*since) < LEASE;
+        leads.then(|| Leader { epoch: record.epoch, serves_at: record.serves_at.clone() })
+    }
+
     /// What to ask for now. `stamp` tells this renewal from the one before.
     pub fn ask(&mut self, now: Moment, stamp: &str) -> Ask {
         let Some(seen) = &self.seen else { return Ask::Read };
         let held = &seen.record;
-        let mine = held.holder == self.own;
-        let free = held.holder.is_empty() || now.since(seen.since) >= LEASE;
+        let mine = held.holder == self.own.name;
+        let ended = self.own.earlier.as_ref() == Some(&held.holder);
+        let free = held.holder.is_empty() || ended || now.since(seen.since) >= LEASE;
         if !mine && !free {
             return Ask::Read;
         }
         // One's own record of which the term has run out was nobody else's meanwhile.
         let epoch = if mine { held.epoch } else { held.epoch.max(self.highest) + 1 };
-        self.writing = true;
-        Ask::Replace(Record {
-            holder: self.own.clone(),
-            epoch,
-            renewed: stamp.to_owned(),
-            version: held.version.clone(),
-        })
+        let version = held.version.clone();
+        Ask::Replace(self.held(epoch, stamp, version))
     }
 
     /// The record to make where there is none.
     fn first(&mut self, stamp: &str) -> Ask {
+        Ask::Create(self.held(self.highest + 1, stamp, String::new()))
+    }
+
+    /// The record as it is to stand while this replica holds it.
+    fn held(&mut self, epoch: u64, stamp: &str, version: String) -> Record {
         self.writing = true;
-        Ask::Create(Record {
-            holder: self.own.clone(),
-            epoch: self.highest + 1,
+        Record {
+            holder: self.own.name.clone(),
+            epoch,
             renewed: stamp.to_owned(),
-            version: String::new(),
-        })
+            serves_at: self.own.serves_at.clone(),
+            version,
+        }
     }
 
     /// Takes an answer to what was asked for at `asked`. What is returned is to be asked for at once.
@@ -168,7 +200,7 @@ impl Election {
             }
             Answer::Stands(record) => {
                 self.highest = self.highest.max(record.epoch);
-                let mine = record.holder == self.own;
+                let mine = record.holder == self.own.name;
                 if mine && wrote {
                     // From when it was asked: the others cannot have seen it before.
                     let until = asked.plus(RENEW_WITHIN);
@@ -178,9 +210,10 @@ impl Election {
                 }
                 let known = self.seen.as_ref().filter(|seen| seen.record == record);
                 let since = known.map_or(now, |seen| seen.since);
-                let given_back = !wrote && record.holder.is_empty();
+                let ended = self.own.earlier.as_ref() == Some(&record.holder);
+                let free = !wrote && (ended || record.holder.is_empty());
                 self.seen = Some(Seen { record, since });
-                given_back.then(|| self.ask(now, stamp))
+                free.then(|| self.ask(now, stamp))
             }
         }
     }
@@ -189,10 +222,11 @@ impl Election {
     pub fn release(&mut self, stamp: &str) -> Option<Ask> {
         self.term.take()?;
         let held = &self.seen.as_ref()?.record;
-        let mine = held.holder == self.own;
+        let mine = held.holder == self.own.name;
         mine.then(|| {
             Ask::Replace(Record {
                 holder: String::new(),
+                serves_at: String::new(),
                 renewed: stamp.to_owned(),
                 ..held.clone()
             })

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use weir_engine::state::State;
 use weir_engine::units::Moment;
 use weir_journal::{Record, StateImage, Step};
-use weir_models::reference::Memory;
 
 use super::Steps;
 use crate::store::StoreError;
+use crate::store::last_good::lasting;
 
 /// The last good state is saved at least this often, for the budgets in it.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// The journal is made durable this often: what a power cut may cost. A killed process loses
 /// nothing.
@@ -62,7 +61,7 @@ impl Steps {
             return;
         }
         self.saved = at;
-        if let Err(error) = last_good.save(&saved(&self.state)) {
+        if let Err(error) = last_good.save(&lasting(&self.state)) {
             tracing::error!(%error, "the last good state is not saved: a restart begins with an older one");
         }
     }
@@ -78,15 +77,4 @@ impl Steps {
         }
         self.save(at, true);
     }
-}
-
-/// The state without the telemetry of the last seconds, which means nothing to a later process.
-fn saved(state: &State<Memory>) -> State<Memory> {
-    let mut saved = state.clone();
-    for service in &mut saved.services {
-        let fresh = service.history.fresh;
-        service.history = weir_engine::history::History::default();
-        service.history.fresh = fresh;
-    }
-    saved
 }

@@ -28,6 +28,13 @@ impl Steps {
         self.outputs.board.metrics().relay(&view(relay.tally.counts()));
     }
 
+    /// What was decided last still holds.
+    pub(super) fn renew_opinions(&self) {
+        let Some(relay) = &self.outputs.relay else { return };
+        let opinions = Arc::clone(&self.outputs.opinions.borrow());
+        relay.opine(opinions, self.setup.clock.now());
+    }
+
     /// What proxies said since the last step.
     pub(super) fn relayed(&mut self) -> Vec<Receipt> {
         let Some(relay) = &mut self.outputs.relay else { return Vec::new() };

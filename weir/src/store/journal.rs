@@ -131,6 +131,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Ends the segment: the state is another one from here on, which the next one begins with.
+    pub fn part(&mut self) {
+        self.open = None;
+    }
+
     /// Makes everything so far durable.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         let Some(open) = &self.open else { return Ok(()) };

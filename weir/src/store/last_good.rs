@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use weir_engine::history::History;
+use weir_engine::state::State;
+use weir_models::reference::Memory;
 
 use super::{StoreError, doing, sync_folder};
 
@@ -50,15 +53,11 @@ impl LastGood {
     }
 
     /// Writes a new generation; the oldest one goes.
-    ///
-    /// # Panics
-    ///
-    /// Never: what is saved is plain data, which postcard always encodes.
     pub fn save<T: Serialize>(&self, value: &T) -> Result<(), StoreError> {
-        let body = postcard::to_allocvec(value).expect("what is saved is plain data");
+        let whole = encode(value);
         let fresh = self.folder.join("last-good.new");
         let mut file = doing("write", &fresh, fs::File::create(&fresh))?;
-        let written = file.write_all(&head(&body)).and_then(|()| file.write_all(&body));
+        let written = file.write_all(&whole);
         doing("write", &fresh, written.and_then(|()| file.sync_all()))?;
         for generation in (0..GENERATIONS - 1).rev() {
             let from = self.path(generation);
@@ -93,14 +92,34 @@ impl LastGood {
     }
 }
 
-fn head(body: &[u8]) -> Vec<u8> {
-    let mut head = MAGIC.to_vec();
-    head.extend(VERSION.to_le_bytes());
-    head.extend(Sha256::digest(body));
-    head
+/// The state without the telemetry of the last seconds, which means nothing to a later process.
+pub fn lasting(state: &State<Memory>) -> State<Memory> {
+    let mut lasting = state.clone();
+    for service in &mut lasting.services {
+        let fresh = service.history.fresh;
+        service.history = History::default();
+        service.history.fresh = fresh;
+    }
+    lasting
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// A value as it stands in a file and goes to another replica: with the format that this build
+/// writes and a checksum before it.
+///
+/// # Panics
+///
+/// Never: what is saved is plain data, which postcard always encodes.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let body = postcard::to_allocvec(value).expect("what is saved is plain data");
+    let mut whole = MAGIC.to_vec();
+    whole.extend(VERSION.to_le_bytes());
+    whole.extend(Sha256::digest(&body));
+    whole.extend(body);
+    whole
+}
+
+/// What [`encode`] was given, or what is wrong with it.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (head, body) = bytes.split_at_checked(HEAD).ok_or_else(|| "it is too short".to_owned())?;
     if &head[..8] != MAGIC {
         return Err("it is not a saved state".to_owned());

@@ -1,5 +1,6 @@
 //! Starts the sources that Weir asks, and the discovery of endpoints.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,15 +24,21 @@ use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
 use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
-use crate::kubernetes::leading::{Leading, Standing};
+use crate::kubernetes::leading::{Leading, Stand, Standing};
 use crate::kubernetes::telling::{self, Telling};
 use crate::kubernetes::writing::{self, Writes, Writing};
+use crate::replicas::following::Following;
+use crate::replicas::leader::Leader;
+use crate::replicas::{Published, Replicas, Told};
 
 /// By which discovery is told whose endpoints are wanted of a cluster.
 type Wants = watch::Sender<Arc<Vec<discovery::Wanted>>>;
 
 /// By which the objectives to ask for are told.
 type Objectives = watch::Sender<Arc<Vec<Wanted>>>;
+
+/// Messages of followers that wait for a step: two of each of some replicas.
+const HEARD_WAITING: usize = 8;
 
 /// Objectives are asked no more often: their budgets are kept by the five minutes.
 const OBJECTIVES_LEAST: Duration = Duration::from_secs(5);
@@ -94,20 +101,38 @@ impl Assembly {
         Some((objects, known))
     }
 
-    /// Stands for election, if replicas share a lease.
-    pub(super) fn stand(&mut self) -> Option<watch::Receiver<Standing>> {
-        let name = self.config.kubernetes.as_ref()?.lease.as_ref()?;
-        let folder = &self.config.data_dir;
+    /// Stands for election, if replicas share a lease, and follows whoever wins. Proxies, and
+    /// followers of this replica, reach it at `xds`.
+    pub(super) fn stand(&mut self, xds: SocketAddr) -> Option<(Replicas, Leader)> {
+        let lease = self.config.kubernetes.as_ref()?.lease.as_ref()?;
+        let stand = Stand {
+            lease,
+            serves_at: own_address(xds).map(|own| own.to_string()).unwrap_or_default(),
+            folder: &self.config.data_dir,
+            alone: self.alone,
+        };
         let (leading, standing, status) =
-            Leading::new(self.client.as_ref()?, name, self.clock.clone(), folder);
-        self.statuses.push(status);
+            Leading::new(self.client.as_ref()?, stand, self.clock.clone());
+        let (tells, told) = watch::channel(Told::default());
+        let (telling, to_tell) = mpsc::channel(1);
+        let clock = self.clock.clone();
+        let (following, fares) = Following::new(standing.clone(), (tells, to_tell), clock);
+        self.statuses.extend([status, fares]);
+        let (published, publishes) = watch::channel(Published::default());
+        let (hears, heard) = mpsc::channel(HEARD_WAITING);
+        let leader = Leader::new((publishes, hears), self.clock.clone(), self.rest.clone());
+        let stop = self.rest.clone();
+        self.spawn("the following of a leader", async move {
+            following.run(stop).await;
+            Ok(())
+        });
         // Given back once the last step is taken and the journal is closed.
         let stop = self.rest.clone();
         self.spawn("the lease", async move {
             leading.run(stop).await;
             Ok(())
         });
-        Some(standing)
+        Some((Replicas { standing, published, heard, told, telling }, leader))
     }
 
     /// Starts telling the cluster what becomes of its policies; decisions go in by what is returned.
@@ -299,6 +324,32 @@ impl Assembly {
         });
         Ok(())
     }
+}
+
+/// Where others reach a socket of this machine's: a socket on all addresses by the one from which
+/// it would call far away. Nothing is sent for that.
+fn own_address(bound: SocketAddr) -> Option<SocketAddr> {
+    if !bound.ip().is_unspecified() {
+        return Some(bound);
+    }
+    // Addresses for documentation: nobody has them.
+    let far: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let own = far.into_iter().filter(|(from, _)| bound.is_ipv6() || from.is_ipv4());
+    let own = own.filter_map(|(from, to)| {
+        let socket = UdpSocket::bind((from, 0)).ok()?;
+        socket.connect((to, 9)).ok()?;
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), bound.port()))
+    });
+    let own = own.into_iter().next();
+    if own.is_none() {
+        tracing::warn!(
+            "other replicas cannot follow: set listen.xds to this machine's own address"
+        );
+    }
+    own
 }
 
 /// Runs a part for what is governed, and anew whenever that changes.

@@ -12,7 +12,7 @@ use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
 use tonic::{Request, Status, Streaming};
 
-use super::raw::Raw;
+use crate::raw::Raw;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);

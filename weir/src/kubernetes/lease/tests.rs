@@ -3,6 +3,10 @@
 use super::*;
 use proptest::prelude::*;
 
+fn own(name: &str) -> Own {
+    Own { name: name.to_owned(), serves_at: format!("{name}:18010"), earlier: None }
+}
+
 /// The API server: one record, replaced only by whoever names its version.
 #[derive(Default)]
 struct Server {
@@ -60,7 +64,7 @@ struct Replica {
 
 impl Replica {
     fn new(index: usize, rate: u64) -> Self {
-        let election = Election::new(format!("replica-{index}"), 0);
+        let election = Election::new(own(&format!("replica-{index}")), 0);
         Self { election, rate, next: 0, pending: None }
     }
 
@@ -232,7 +236,7 @@ impl Rig {
 }
 
 fn rig(name: &str, server: Server) -> Rig {
-    Rig { election: Election::new(name.to_owned(), 0), server, now: 100 }
+    Rig { election: Election::new(own(name), 0), server, now: 100 }
 }
 
 #[test]
@@ -268,7 +272,7 @@ fn nobody_takes_what_is_renewed_however_old_its_time_is() {
 #[test]
 fn an_epoch_never_comes_twice() {
     let mut rig = rig("a", Server::default());
-    rig.election = Election::new("a".to_owned(), 41);
+    rig.election = Election::new(own("a"), 41);
     rig.go(0);
     assert_eq!(rig.go(2).unwrap().epoch, 42);
 }
@@ -280,4 +284,38 @@ fn a_leader_that_cannot_renew_stops_by_its_own_clock() {
     let term = rig.go(2).unwrap();
     assert!(term.lasts(Moment::from_millis(111_999)));
     assert!(!term.lasts(Moment::from_millis(112_000)));
+}
+
+#[test]
+fn what_an_earlier_life_held_is_taken_at_once_and_is_another_epoch() {
+    let mut first = rig("a", Server::default());
+    first.go(0);
+    let own = Own { earlier: Some("a".to_owned()), ..own("b") };
+    let mut second = Rig { election: Election::new(own, 1), server: first.server, now: 103 };
+    assert_eq!(second.go(0).unwrap().epoch, 2);
+    let mut former = Rig { server: second.server, ..first };
+    former.go(3);
+    assert_eq!(former.go(2), None, "were it not over, it would lead no more");
+}
+
+#[test]
+fn others_know_where_the_leader_serves_while_it_leads() {
+    let mut first = rig("a", Server::default());
+    first.go(0);
+    first.go(2);
+    assert_eq!(first.election.leader(Moment::from_millis(102_000)), None, "it is that itself");
+    let ask = first.election.release("bye").unwrap();
+    let mut other = rig("b", std::mem::take(&mut first.server));
+    other.go(0);
+    let leader = |seconds: u64| other.election.leader(Moment::from_millis(seconds * 1_000));
+    let expected = Leader { epoch: 1, serves_at: "a:18010".to_owned() };
+    assert_eq!(
+        (leader(100), leader(114), leader(115)),
+        (Some(expected.clone()), Some(expected), None)
+    );
+    other.server.answer(&ask);
+    let mut third = rig("c", std::mem::take(&mut other.server));
+    let read = third.server.answer(&Ask::Read);
+    third.election.hear(read, (Moment::default(), Moment::default()), "1");
+    assert_eq!(third.election.leader(Moment::default()), None, "it was given back");
 }

@@ -1,4 +1,4 @@
-//! Messages as the bytes that they are.
+//! Messages of gRPC as the bytes that they are.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
@@ -6,7 +6,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Neither encodes nor decodes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::relay) struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
