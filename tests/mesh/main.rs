@@ -26,6 +26,7 @@ mod secured;
 mod governed;
 mod native;
 mod written;
+mod ruled;
 mod deploy;
 mod stage;
 
@@ -47,6 +48,7 @@ fn tests() -> Vec<Test> {
         governed::tests(),
         native::tests(),
         written::tests(),
+        ruled::tests(),
         deploy::tests(),
     ];
     all.into_iter().flatten().collect()

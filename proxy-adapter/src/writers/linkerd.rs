@@ -52,5 +52,9 @@ pub fn without_profile(profiles: &[Value], service: &ServiceId) -> Result<(), Un
 /// Whole numbers of the largest unit that Linkerd reads.
 fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis.is_multiple_of(1_000) { format!("{}s", millis / 1_000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1_000) {
+        format!("{}s", millis / 1_000)
+    } else {
+        format!("{millis}ms")
+    }
 }

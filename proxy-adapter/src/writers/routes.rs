@@ -60,7 +60,9 @@ impl Kind {
     /// Lists of rules, and in a rule the list of its destinations.
     const fn lists(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute | Self::LinkerdRoute => &[("rules", "backendRefs")],
+            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute | Self::LinkerdRoute => {
+                &[("rules", "backendRefs")]
+            }
             Self::VirtualService => &[("http", "route"), ("tcp", "route"), ("tls", "route")],
         }
     }

@@ -46,6 +46,7 @@ pub use objects::Objects;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What may be written.
+#[expect(clippy::struct_excessive_bools, reason = "the words of a list, each there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writes {
     /// Weights in routes.
@@ -78,7 +79,9 @@ pub enum WriteTrouble {
     #[error(transparent)]
     Cluster(#[from] Trouble),
     /// Another controller is at work.
-    #[error("{controller} is at work on {object}: what Weir writes there is left alone until it is done")]
+    #[error(
+        "{controller} is at work on {object}: what Weir writes there is left alone until it is done"
+    )]
     Yields {
         /// Flagger's Canary or Argo's Rollout.
         controller: String,
@@ -267,14 +270,15 @@ impl Writing {
         for (wanted, unfit) in unfit {
             let text = unfit.to_string();
             if let (Some(events), false) = (&mut self.events, self.told.contains(&text)) {
-                events.say(Note {
-                    policy: wanted.policy.clone(),
-                    service: wanted.service.clone(),
-                    reason: "NotWritten",
-                    warns: true,
-                    text,
-                })
-                .await;
+                events
+                    .say(Note {
+                        policy: wanted.policy.clone(),
+                        service: wanted.service.clone(),
+                        reason: "NotWritten",
+                        warns: true,
+                        text,
+                    })
+                    .await;
             }
         }
         self.told = now;

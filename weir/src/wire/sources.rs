@@ -23,10 +23,10 @@ use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
 use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
-use crate::kubernetes::leading::{Leading, Standing};
-use crate::kubernetes::telling::{self, Telling};
 use crate::kubernetes::finalizing::{Finalizing, Inputs};
+use crate::kubernetes::leading::{Leading, Standing};
 use crate::kubernetes::saying::Events;
+use crate::kubernetes::telling::{self, Telling};
 use crate::kubernetes::writing::{self, Writing};
 
 /// By which discovery is told whose endpoints are wanted of a cluster.
@@ -123,8 +123,7 @@ impl Assembly {
         let (decided, shown) = watch::channel(None);
         let done = self.write_objects(&client, (shown.clone(), standing.clone()), objects.clone());
         let Some(objects) = objects else { return Some(decided) };
-        let inputs =
-            Inputs { policies: objects.clone(), done, standing: standing.clone() };
+        let inputs = Inputs { policies: objects.clone(), done, standing: standing.clone() };
         self.finalize(&client, inputs);
         let sources = telling::Sources { policies: policies.clone(), objects, shown, standing };
         let (telling, fares) = Telling::new(client, sources, self.clock.clone());
@@ -165,8 +164,7 @@ impl Assembly {
     fn finalize(&mut self, client: &kube::Client, inputs: Inputs) {
         let Some(config) = &self.config.kubernetes else { return };
         let objects = writing::Objects::new(client.clone(), config.namespaces.clone());
-        let events =
-            Events::new(client.clone(), inputs.policies.clone(), self.clock.clone());
+        let events = Events::new(client.clone(), inputs.policies.clone(), self.clock.clone());
         let (finalizing, fares) = Finalizing::new(objects, inputs, events, self.clock.clone());
         self.statuses.push(fares);
         let stop = self.rest.clone();

@@ -32,7 +32,6 @@ fn as_found(mut object: Value) -> Value {
     object
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "tests build it in place")]
 fn rule(policy: Value) -> Value {
     let mut rule = json!({
         "metadata": {"name": "cart", "namespace": "shop", "resourceVersion": "7"},
@@ -75,7 +74,10 @@ fn fields_come_and_go_whatever_was_there() {
         assert_eq!(unfit, None);
         let first = applied(&found, &plan(&found, &fields));
         let policy = &first["spec"]["trafficPolicy"];
-        assert_eq!(policy["outlierDetection"], json!({"baseEjectionTime": "10s", "maxEjectionPercent": 20}));
+        assert_eq!(
+            policy["outlierDetection"],
+            json!({"baseEjectionTime": "10s", "maxEjectionPercent": 20})
+        );
         assert_eq!(policy["loadBalancer"]["warmup"], json!({"duration": "30s"}));
         let setting = &policy["loadBalancer"]["localityLbSetting"];
         assert_eq!(*setting, json!({"distribute": ways()}));
@@ -114,7 +116,10 @@ fn what_somebody_has_set_stays_his() {
     }));
     assert_eq!(istio::fields(&found, &wanted(&[])).0, Fields::new());
     let nothing = Balanced {
-        ejection: EjectionLimits { max_ejected: weir_engine::units::Ratio::ZERO, ..EjectionLimits::default() },
+        ejection: EjectionLimits {
+            max_ejected: weir_engine::units::Ratio::ZERO,
+            ..EjectionLimits::default()
+        },
         slow_start: Duration::ZERO,
         ..wanted(&[])
     };
@@ -124,8 +129,14 @@ fn what_somebody_has_set_stays_his() {
 #[test]
 fn zones_are_refused_beside_what_istio_does_not_take_with_them() {
     for (setting, field) in [
-        (json!({"localityLbSetting": {"failover": [{"from": "eu", "to": "us"}]}}), "localityLbSetting.failover"),
-        (json!({"localityLbSetting": {"failoverPriority": ["a"]}}), "localityLbSetting.failoverPriority"),
+        (
+            json!({"localityLbSetting": {"failover": [{"from": "eu", "to": "us"}]}}),
+            "localityLbSetting.failover",
+        ),
+        (
+            json!({"localityLbSetting": {"failoverPriority": ["a"]}}),
+            "localityLbSetting.failoverPriority",
+        ),
         (json!({"zoneAwareLbSetting": {}}), "zoneAwareLbSetting"),
         (json!({"localityLbSetting": {"enabled": false}}), "localityLbSetting.enabled: false"),
     ] {
@@ -156,8 +167,8 @@ fn the_only_rule_of_a_host_is_found() {
     let cart = ServiceId::new("shop", "cart");
     let other = json!({"metadata": {"name": "o", "namespace": "shop"}, "spec": {"host": "other"}});
     let mut second = rule(Value::Null);
-    assert!(matches!(istio::rule(&[other.clone()], &cart), Err(Unfit::NoRule(_))));
-    assert_eq!(istio::rule(&[other.clone(), second.clone()], &cart), Ok(&second));
+    assert!(matches!(istio::rule(std::slice::from_ref(&other), &cart), Err(Unfit::NoRule(_))));
+    assert_eq!(istio::rule(&[other, second.clone()], &cart), Ok(&second));
     second["spec"]["host"] = json!("cart.shop.svc.cluster.local");
     second["metadata"]["name"] = json!("more");
     let both = [rule(Value::Null), second];

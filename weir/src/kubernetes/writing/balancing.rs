@@ -24,11 +24,7 @@ type Meant<'a> = (&'a Value, Fields, Option<Unfit>);
 
 impl Writing {
     /// Brings Istio's rules to what is wanted, and back.
-    pub(super) async fn rules(
-        &mut self,
-        wanted: &[Balanced],
-        (now, went): (Moment, &mut Went),
-    ) {
+    pub(super) async fn rules(&mut self, wanted: &[Balanced], (now, went): (Moment, &mut Went)) {
         let done = match self.set_rules(wanted, (now, went)).await {
             Ok(seen) => self.put_back(RULES, (fields::LABEL, fields::restore), &seen).await,
             Err(trouble) => Err(trouble),
@@ -56,11 +52,7 @@ impl Writing {
     }
 
     /// Brings annotations of Services to what is wanted, and back.
-    pub(super) async fn services(
-        &mut self,
-        wanted: &[Balanced],
-        (now, went): (Moment, &mut Went),
-    ) {
+    pub(super) async fn services(&mut self, wanted: &[Balanced], (now, went): (Moment, &mut Went)) {
         let done = match self.set_services(wanted, (now, went)).await {
             Ok(seen) => self.put_back(SERVICES, (fields::LABEL, fields::restore), &seen).await,
             Err(trouble) => Err(trouble),

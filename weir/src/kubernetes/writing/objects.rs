@@ -127,12 +127,7 @@ impl Objects {
         self.patch(names, place, &Change::Merged(fields)).await
     }
 
-    pub(super) async fn apply(
-        &self,
-        names: Names,
-        object: &Value,
-        patch: &Value,
-    ) -> Result<bool> {
+    pub(super) async fn apply(&self, names: Names, object: &Value, patch: &Value) -> Result<bool> {
         self.patch(names, place(object), &Change::Operations(patch)).await
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kube::api::ListParams;
 use serde_json::json;
 use weir_collectors::kubernetes::trouble::Trouble;
-use weir_proxy_adapter::writers::routes::{self, Kind, Plan};
 use weir_proxy_adapter::writers::fields;
+use weir_proxy_adapter::writers::routes::{self, Kind, Plan};
 
 use super::balancing::{RULES, SERVICES};
 use super::objects::{Names, Objects, place};
@@ -37,11 +37,7 @@ impl Objects {
         all.into_iter().sum()
     }
 
-    async fn put_all_back(
-        &self,
-        names: Names,
-        (label, restore): (&str, Restore),
-    ) -> Result<usize> {
+    async fn put_all_back(&self, names: Names, (label, restore): (&str, Restore)) -> Result<usize> {
         let mut count = 0;
         for object in self.written(names, label).await? {
             if let Plan::Write { patch, .. } = restore(&object) {
@@ -64,8 +60,7 @@ impl Objects {
                 }
                 let left: Vec<_> = finalizers.iter().filter(|one| **one != FINALIZER).collect();
                 let version = &policy["metadata"]["resourceVersion"];
-                let change =
-                    json!({"metadata": {"resourceVersion": version, "finalizers": left}});
+                let change = json!({"metadata": {"resourceVersion": version, "finalizers": left}});
                 let done = self.merge(POLICIES, place(&policy), &change).await?;
                 count += usize::from(done);
             }

@@ -18,9 +18,7 @@ impl Writing {
         (now, went): (Moment, &mut Went),
     ) {
         let done = match self.split(kind, wanted, (now, went)).await {
-            Ok(seen) => {
-                self.put_back(kind.names(), (routes::LABEL, routes::restore), &seen).await
-            }
+            Ok(seen) => self.put_back(kind.names(), (routes::LABEL, routes::restore), &seen).await,
             Err(trouble) => Err(trouble),
         };
         went.restored(done);
