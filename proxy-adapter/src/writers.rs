@@ -10,7 +10,12 @@ use weir_engine::rollout::RolloutDecision;
 use weir_engine::topology::ServiceTopology;
 use weir_engine::units::Ratio;
 
+pub mod balancing;
+pub mod fields;
+pub mod istio;
+pub mod linkerd;
 mod localities;
+mod marks;
 pub mod others;
 pub mod routes;
 

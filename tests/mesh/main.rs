@@ -27,6 +27,7 @@ mod governed;
 mod native;
 mod walk;
 mod written;
+mod ruled;
 mod deploy;
 mod site;
 mod policies;
@@ -53,6 +54,7 @@ fn tests() -> Vec<Test> {
         native::tests(),
         walk::tests(),
         written::tests(),
+        ruled::tests(),
         deploy::tests(),
         policies::tests(),
         watches::tests(),

@@ -84,7 +84,8 @@ fn shown(percent: Option<u32>) -> Arc<Shown> {
     });
     let decision =
         Decision { rollouts: rollout.into_iter().map(Arc::new).collect(), ..Decision::default() };
-    Arc::new(Shown { decision, governed: Arc::new(Governed::default()), serving: true })
+    let governed = Arc::new(Governed::default());
+    Arc::new(Shown { decision, governed, balanced: Vec::new(), serving: true })
 }
 
 /// An object as its author sees it.
@@ -128,7 +129,7 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     let (shows, shown_now) = watch::channel(Some(shown(Some(10))));
     let namespaces = Namespaces::Only([NAMESPACE.to_owned()].into());
     let objects = Objects::new(cluster.admin.clone(), namespaces);
-    let writes = Writes { routes: true, draining: false };
+    let writes = Writes { routes: true, ..Writes::default() };
     let (writing, fares) =
         Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
     let mut running = JoinSet::new();
@@ -172,7 +173,7 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     shows.send_replace(Some(shown(Some(30))));
     until_weights(&cluster, [7_000, 3_000]).await;
     running.shutdown().await;
-    assert_eq!(objects.release().await.unwrap(), 2);
+    assert_eq!(objects.release(writes).await.unwrap(), 2);
     assert!(same().await, "also when it is released by hand");
-    assert_eq!(objects.release().await.unwrap(), 0, "there is nothing left to put back");
+    assert_eq!(objects.release(writes).await.unwrap(), 0, "there is nothing left to put back");
 }

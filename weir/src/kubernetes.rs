@@ -6,5 +6,7 @@ pub mod leading;
 pub mod status;
 pub mod events;
 pub mod telling;
+pub mod saying;
 pub mod writing;
+pub mod finalizing;
 pub mod rights;

@@ -9,7 +9,11 @@ use serde_json::{Map, Value, json};
 use weir_engine::names::ServiceId;
 use weir_engine::units::Ratio;
 
+use super::istio::is_host;
+use super::marks::{annotate, annotation, labelled, unchanged, unmarked};
 use super::parts;
+
+pub use super::marks::Plan;
 
 /// What the weights were before Weir wrote them, on the object.
 pub const BEFORE: &str = "weir.dev/weights-before";
@@ -31,11 +35,13 @@ pub enum Kind {
     TcpRoute,
     /// Of Istio.
     VirtualService,
+    /// Linkerd's own `HTTPRoute`, which came before the Gateway API's.
+    LinkerdRoute,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] =
+    /// Those of the Gateway API and of Istio.
+    pub const COMMON: [Self; 4] =
         [Self::HttpRoute, Self::GrpcRoute, Self::TcpRoute, Self::VirtualService];
 
     /// API group, version, kind and plural.
@@ -47,13 +53,16 @@ impl Kind {
             Self::VirtualService => {
                 ("networking.istio.io", "v1", "VirtualService", "virtualservices")
             }
+            Self::LinkerdRoute => ("policy.linkerd.io", "v1beta3", "HTTPRoute", "httproutes"),
         }
     }
 
     /// Lists of rules, and in a rule the list of its destinations.
     const fn lists(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute => &[("rules", "backendRefs")],
+            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute | Self::LinkerdRoute => {
+                &[("rules", "backendRefs")]
+            }
             Self::VirtualService => &[("http", "route"), ("tcp", "route"), ("tls", "route")],
         }
     }
@@ -61,26 +70,19 @@ impl Kind {
     /// Whether a destination of an object in that namespace is the service.
     fn leads_to(self, destination: &Value, namespace: &str, service: &ServiceId) -> bool {
         match self {
-            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute => {
+            Self::HttpRoute | Self::GrpcRoute | Self::TcpRoute | Self::LinkerdRoute => {
                 let kind = destination["kind"].as_str().unwrap_or("Service");
                 let group = destination["group"].as_str().unwrap_or_default();
                 let there = destination["namespace"].as_str().unwrap_or(namespace);
                 kind == "Service"
-                    && group.is_empty()
+                    && matches!(group, "" | "core")
                     && destination["name"] == *service.name
                     && *service.namespace == *there
             }
             Self::VirtualService => {
-                let host = destination["destination"]["host"].as_str().unwrap_or_default();
                 let subset = destination["destination"]["subset"].is_string();
-                let (name, there) = (&service.name, &service.namespace);
-                let long = format!("{name}.{there}");
-                let short = **name == *host && *namespace == **there;
-                !subset
-                    && (short
-                        || host == long
-                        || host == format!("{long}.svc")
-                        || host == format!("{long}.svc.cluster.local"))
+                let host = destination["destination"]["host"].as_str().unwrap_or_default();
+                !subset && is_host(host, namespace, service)
             }
         }
     }
@@ -95,20 +97,6 @@ pub struct Wanted {
     pub stable: ServiceId,
     /// The part of the new one.
     pub weight: Ratio,
-}
-
-/// What is to be done with an object.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Plan {
-    /// It is as it should be, or none of ours.
-    Leave,
-    /// A JSON patch (RFC 6902) that is refused if the object has changed meanwhile.
-    Write {
-        /// The operations.
-        patch: Value,
-        /// Whether it undoes what somebody else has written since.
-        contests: bool,
-    },
 }
 
 /// A weight in the object: where it stands, and what it is; none is the default, 1.
@@ -151,7 +139,7 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
     let written: Map<String, Value> = values.clone().collect();
     let mut patch = unchanged(object);
     patch.extend(now.iter().zip(values).map(|((_, has), (path, value))| set(&path, *has, &value)));
-    patch.extend(labelled(object));
+    patch.extend(labelled(object, LABEL));
     if annotation(object, BEFORE).is_none() {
         patch.push(annotate(BEFORE, &noted(&now)));
     }
@@ -173,17 +161,7 @@ pub fn restore(object: &Value) -> Plan {
             (weight, _) => patch.push(json!({"op": "add", "path": path, "value": weight})),
         }
     }
-    let metadata = &object["metadata"];
-    for key in [BEFORE, WRITTEN] {
-        if metadata["annotations"].get(key).is_some() {
-            patch.push(
-                json!({"op": "remove", "path": format!("/metadata/annotations/{}", token(key))}),
-            );
-        }
-    }
-    if metadata["labels"].get(LABEL).is_some() {
-        patch.push(json!({"op": "remove", "path": format!("/metadata/labels/{}", token(LABEL))}));
-    }
+    patch.extend(unmarked(object, [BEFORE, WRITTEN], LABEL));
     Plan::Write { patch: Value::Array(patch), contests: false }
 }
 
@@ -217,39 +195,6 @@ fn noted(weights: &[Found]) -> Value {
 fn set(path: &str, has: Option<i64>, value: &Value) -> Value {
     let op = if has.is_some() { "replace" } else { "add" };
     json!({"op": op, "path": path, "value": value})
-}
-
-fn annotation(object: &Value, key: &str) -> Option<Value> {
-    serde_json::from_str(object["metadata"]["annotations"].get(key)?.as_str()?).ok()
-}
-
-fn annotate(key: &str, value: &Value) -> Value {
-    let path = format!("/metadata/annotations/{}", token(key));
-    json!({"op": "add", "path": path, "value": value.to_string()})
-}
-
-/// The object is still the one that was read.
-fn unchanged(object: &Value) -> Vec<Value> {
-    let version = &object["metadata"]["resourceVersion"];
-    vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})]
-}
-
-/// Room for annotations, and the label.
-fn labelled(object: &Value) -> Vec<Value> {
-    let mut patch = Vec::new();
-    for map in ["annotations", "labels"] {
-        if !object["metadata"][map].is_object() {
-            patch.push(json!({"op": "add", "path": format!("/metadata/{map}"), "value": {}}));
-        }
-    }
-    let path = format!("/metadata/labels/{}", token(LABEL));
-    patch.push(json!({"op": "add", "path": path, "value": "written"}));
-    patch
-}
-
-/// A key in a JSON pointer (RFC 6901).
-fn token(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn release(given: Given, colour: Colour) -> anyhow::Result<u8> {
     let count = runtime()?.block_on(async {
         let client = reach::client(&kubernetes.reach).await?;
         let objects = Objects::new(client, kubernetes.namespaces.clone());
-        anyhow::Ok(objects.release().await?)
+        anyhow::Ok(objects.release(kubernetes.writes).await?)
     })?;
     writeln!(anstream::stdout(), "{count} objects are as they were found")?;
     Ok(OK)

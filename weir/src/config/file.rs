@@ -109,7 +109,8 @@ pub struct Kubernetes {
     pub lease: Option<At<String>>,
     /// Whether policies are read from there; true by default.
     pub policies: Option<bool>,
-    /// What is written into objects of others: `routes`, `draining`; nothing by default.
+    /// What is written into objects of others: `routes`, `destination_rules`, `linkerd`, `draining`; nothing
+    /// by default.
     pub writes: Option<Vec<At<String>>>,
     /// How proxies name the cluster of a service that only policies name.
     pub clusters: Option<At<String>>,

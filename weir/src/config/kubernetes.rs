@@ -127,10 +127,13 @@ fn writes(written: Option<Vec<At<String>>>, check: &mut Check<'_>) -> Writes {
     for one in written.unwrap_or_default() {
         match one.value.as_str() {
             "routes" => writes.routes = true,
+            "destination_rules" => writes.destination_rules = true,
+            "linkerd" => writes.linkerd = true,
             "draining" => writes.draining = true,
             other => {
                 let what = format!("nothing is written that is called {other:?}");
-                check.wrong(one.span, "kubernetes.writes", what, "use routes, draining");
+                let mend = "use routes, destination_rules, linkerd, draining";
+                check.wrong(one.span, "kubernetes.writes", what, mend);
             }
         }
     }

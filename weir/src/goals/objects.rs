@@ -50,6 +50,14 @@ pub struct Object {
     pub targets: Vec<String>,
     /// What its status says.
     pub status: Value,
+    /// Which version of the whole object.
+    pub version: String,
+    /// What its deletion waits for.
+    pub finalizers: Vec<String>,
+    /// Whether it is being deleted: then nothing is wanted by it any more.
+    pub deleting: bool,
+    /// Whether it says `mode: Enforce`.
+    pub enforced: bool,
 }
 
 /// Objects by name.
@@ -147,8 +155,9 @@ impl Objects {
             }
             Event::Applied(object) => {
                 let (name, (object, document)) = read(&object);
+                let gone = object.deleting;
                 self.known.insert(name.clone(), (object, document.clone()));
-                Some(Change::Said(name, document))
+                Some(if gone { Change::Gone(name) } else { Change::Said(name, document) })
             }
             Event::Deleted(object) => {
                 let (name, _) = read(&object);
@@ -160,7 +169,7 @@ impl Objects {
     }
 
     fn all(&self) -> Change {
-        let objects = self.known.iter();
+        let objects = self.known.iter().filter(|(_, (object, _))| !object.deleting);
         let objects = objects.map(|(name, (_, document))| (name.clone(), document.clone()));
         let complete = self.watches.iter().all(|watched| watched.listed);
         Change::All { objects: objects.collect(), complete }
@@ -201,6 +210,10 @@ fn read(object: &DynamicObject) -> (PolicyName, (Object, Document)) {
         generation: object.metadata.generation.unwrap_or_default(),
         targets: targets(&object.data),
         status: object.data.get("status").cloned().unwrap_or_default(),
+        version: object.resource_version().unwrap_or_default(),
+        finalizers: object.finalizers().to_vec(),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        enforced: object.data.pointer("/spec/mode").and_then(Value::as_str) == Some("Enforce"),
     };
     let document = Document::new(format!("{KIND} {policy}"), text);
     (policy, (known, document))

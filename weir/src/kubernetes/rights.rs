@@ -122,14 +122,14 @@ pub const WRITING: &[Right] = &[
         resource: "canaries",
         verbs: &["list"],
         scope: Scope::Watched,
-        why: "whether Flagger is at work on a service; only with writes: [routes]",
+        why: "whether Flagger is at work on a service; only with writes: other than draining",
     },
     Right {
         group: "argoproj.io",
         resource: "rollouts",
         verbs: &["list"],
         scope: Scope::Watched,
-        why: "whether Argo Rollouts is at work on a service; only with writes: [routes]",
+        why: "whether Argo Rollouts is at work on a service; only with writes: other than draining",
     },
     Right {
         group: "",
@@ -137,6 +137,41 @@ pub const WRITING: &[Right] = &[
         verbs: &["list", "patch"],
         scope: Scope::Watched,
         why: "Istio's label that takes a pod out; only with writes: [draining]",
+    },
+    Right {
+        group: GROUP,
+        resource: "adaptivetrafficpolicies",
+        verbs: &["patch"],
+        scope: Scope::Watched,
+        why: "the finalizer of enforced policies; only with writes:",
+    },
+    Right {
+        group: "networking.istio.io",
+        resource: "destinationrules",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "zones, ejections, newcomers; only with writes: [destination_rules]",
+    },
+    Right {
+        group: "policy.linkerd.io",
+        resource: "httproutes",
+        verbs: &["list", "patch"],
+        scope: Scope::Watched,
+        why: "weights of versions; only with writes: [linkerd]",
+    },
+    Right {
+        group: "",
+        resource: "services",
+        verbs: &["patch"],
+        scope: Scope::Watched,
+        why: "annotations of failure accrual; only with writes: [linkerd]",
+    },
+    Right {
+        group: "linkerd.io",
+        resource: "serviceprofiles",
+        verbs: &["list"],
+        scope: Scope::Watched,
+        why: "whether a profile stands against annotations; only with writes: [linkerd]",
     },
 ];
 

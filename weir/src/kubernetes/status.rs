@@ -49,7 +49,8 @@ pub struct Facts<'a> {
 /// Every policy's status.
 pub fn statuses(facts: &Facts<'_>) -> BTreeMap<PolicyName, Status> {
     let one = |(name, object): (&PolicyName, &Object)| (name.clone(), status(name, object, facts));
-    facts.objects.iter().map(one).collect()
+    let here = facts.objects.iter().filter(|(_, object)| !object.deleting);
+    here.map(one).collect()
 }
 
 /// What is the case, why, and why in words.

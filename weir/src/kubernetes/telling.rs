@@ -23,6 +23,7 @@ use weir_engine::units::Moment;
 use weir_policies::document::{GROUP, KIND, api_version};
 use weir_policies::in_force::InForce;
 use weir_proxy_adapter::writers::FIELD_MANAGER;
+use weir_proxy_adapter::writers::balancing::Balanced;
 
 use super::events::{Note, Pace, Told, bounded};
 use super::leading::Standing;
@@ -49,6 +50,8 @@ pub struct Shown {
     pub decision: Decision,
     /// What is governed.
     pub governed: Arc<Governed>,
+    /// What is wanted of the proxies of services that are acted on.
+    pub balanced: Vec<Balanced>,
     /// Whether proxies are answered.
     pub serving: bool,
 }
@@ -222,7 +225,7 @@ fn body((namespace, name): (&str, &str), status: &Value) -> Value {
 }
 
 /// A note as an object: about the policy where it is one of the cluster's, or else about the service.
-fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
+pub(super) fn event(note: &Note, objects: &ByName, now: Moment) -> Event {
     let service = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Service".to_owned()),

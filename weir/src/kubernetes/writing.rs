@@ -1,50 +1,75 @@
-//! Writes decisions into objects of others: weights of versions into routes, and, where that is asked for,
+//! Writes decisions into objects of others: weights of versions into routes, what a policy says of zones,
+//! ejections and newcomers into rules of Istio and annotations for Linkerd, and, where that is asked for,
 //! Istio's label that takes a pod out.
 //!
 //! What is written is a level, looked at again and again: what nobody wants any more is put back as it was
 //! found. While Flagger or Argo Rollouts is at work on the same services nothing is written, and a field that
 //! somebody else keeps changing back is left to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use weir_collectors::kubernetes::discovery::Namespaces;
-use weir_collectors::kubernetes::trouble::{Place, Trouble};
+use weir_collectors::kubernetes::trouble::Trouble;
 use weir_collectors::status::{Kind as Sort, Publisher, Status as Fares};
 use weir_engine::decision::Decision;
+use weir_engine::names::PolicyName;
 use weir_engine::units::Moment;
-use weir_proxy_adapter::writers::routes::{Kind, LABEL, Plan, Wanted, concerns, plan, restore};
-use weir_proxy_adapter::writers::{FIELD_MANAGER, others};
+use weir_proxy_adapter::writers::balancing::{Balanced, Unfit};
+use weir_proxy_adapter::writers::others;
+use weir_proxy_adapter::writers::routes::{Kind, Plan, Wanted};
 
+use super::events::Note;
 use super::leading::Standing;
+use super::saying::Events;
 use super::telling::Shown;
 use crate::clock::Clock;
 
+mod balancing;
 mod fights;
+mod objects;
 mod pods;
+mod release;
+mod weights;
 
 use fights::Fights;
+use objects::place;
+
+pub(super) use objects::Names;
+pub use objects::Objects;
 
 /// How often objects are looked at where no decision changes.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
 /// What may be written.
+#[expect(clippy::struct_excessive_bools, reason = "the words of a list, each there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writes {
     /// Weights in routes.
     pub routes: bool,
+    /// Zones, ejections and newcomers in Istio's rules.
+    pub destination_rules: bool,
+    /// Weights in Linkerd's own routes, and ejections in annotations of Services.
+    pub linkerd: bool,
     /// Istio's label `istio.io/draining` on pods.
     pub draining: bool,
+}
+
+impl Writes {
+    /// Whether it is anything.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// The kinds of routes.
+    fn kinds(self) -> Vec<Kind> {
+        let common = if self.routes { &Kind::COMMON[..] } else { &[] };
+        common.iter().copied().chain(self.linkerd.then_some(Kind::LinkerdRoute)).collect()
+    }
 }
 
 /// Why something is not written.
@@ -54,164 +79,70 @@ pub enum WriteTrouble {
     #[error(transparent)]
     Cluster(#[from] Trouble),
     /// Another controller is at work.
-    #[error("{controller} is at work on {object}: its weights are left alone until it is done")]
+    #[error(
+        "{controller} is at work on {object}: what Weir writes there is left alone until it is done"
+    )]
     Yields {
         /// Flagger's Canary or Argo's Rollout.
         controller: String,
-        /// The route.
+        /// The object.
         object: String,
     },
     /// Somebody keeps changing it back.
     #[error(
-        "somebody else has changed the weights of {object} back {times} times: they are left alone \
+        "somebody else has changed {object} back {times} times: Weir's fields there are left alone \
          for {minutes} min; have them ignore these fields, or take the service out of the policy",
         minutes = fights::PEACE.as_secs() / 60
     )]
     Fight {
-        /// The route.
+        /// The object.
         object: String,
         /// How often.
         times: usize,
     },
+    /// The object is not fit for it.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 type Result<T> = std::result::Result<T, WriteTrouble>;
 
-/// API group, version, kind and plural.
-type Names = (&'static str, &'static str, &'static str, &'static str);
+/// What an object that nobody wants anything of is put back by.
+type Restore = fn(&Value) -> Plan;
 
-/// What changes of an object.
-enum Change<'a> {
-    /// Operations (RFC 6902).
-    Operations(&'a Value),
-    /// Fields (RFC 7396).
-    Merged(&'a Value),
+/// Objects that are as they should be, by namespace and name.
+type Seen = BTreeSet<(String, String)>;
+
+/// What was put back, once all of it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// When that was begun.
+    pub at: Moment,
+    /// The policies of which something may be written.
+    pub policies: BTreeSet<PolicyName>,
 }
 
-/// A cluster's objects, as a writer reaches them.
-#[derive(Clone)]
-pub struct Objects {
-    client: Client,
-    namespaces: Namespaces,
+/// How one look went.
+#[derive(Debug, Default)]
+struct Went {
+    trouble: Option<WriteTrouble>,
+    /// Whether something may not have been put back.
+    stuck: bool,
+    /// What is not fit, for the policy that wanted it.
+    unfit: Vec<(Balanced, Unfit)>,
 }
 
-impl Objects {
-    /// By this client, in these namespaces.
-    pub fn new(client: Client, namespaces: Namespaces) -> Self {
-        Self { client, namespaces }
-    }
-
-    /// All objects of a kind in a namespace, or everywhere; none where the cluster knows no such kind.
-    async fn list(
-        &self,
-        (group, version, kind, plural): Names,
-        namespace: Option<&str>,
-        parameters: &ListParams,
-    ) -> Result<Vec<Value>> {
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: if group.is_empty() {
-                version.to_owned()
-            } else {
-                format!("{group}/{version}")
-            },
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        let place = Place { resource: plural, group, namespace: namespace.map(str::to_owned) };
-        let listed = match timeout(ANSWER_WITHIN, api.list(parameters)).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(Vec::new()),
-            Ok(Err(error)) => return Err(Trouble::of(&error, &place, "list").into()),
-            Err(_) => return Err(Trouble::Silent { place, after: ANSWER_WITHIN }.into()),
-        };
-        Ok(listed.items.iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
-    }
-
-    /// Those that Weir has written, wherever it may look.
-    async fn written(&self, names: Names, label: &str) -> Result<Vec<Value>> {
-        let parameters = ListParams::default().labels(label);
-        match &self.namespaces {
-            Namespaces::All => self.list(names, None, &parameters).await,
-            Namespaces::Only(all) => {
-                let mut found = Vec::new();
-                for namespace in all {
-                    found.extend(self.list(names, Some(namespace), &parameters).await?);
-                }
-                Ok(found)
-            }
+impl Went {
+    fn tried(&mut self, result: Result<()>) {
+        if let Err(trouble) = result {
+            self.trouble.get_or_insert(trouble);
         }
     }
 
-    /// Patches an object. One that has changed or gone meanwhile is looked at again later.
-    async fn patch(
-        &self,
-        (group, version, _, plural): Names,
-        (namespace, name): (&str, &str),
-        patch: &Change<'_>,
-    ) -> Result<()> {
-        let root = if group.is_empty() { "api".to_owned() } else { format!("apis/{group}") };
-        let (form, body) = match patch {
-            Change::Operations(patch) => ("application/json-patch+json", patch),
-            Change::Merged(patch) => ("application/merge-patch+json", patch),
-        };
-        let path = format!(
-            "/{root}/{version}/namespaces/{namespace}/{plural}/{name}?fieldManager={FIELD_MANAGER}"
-        );
-        let place = Place { resource: plural, group, namespace: Some(namespace.to_owned()) };
-        let request = http::Request::patch(path)
-            .header(http::header::CONTENT_TYPE, form)
-            .body(body.to_string().into_bytes())
-            .map_err(kube::Error::HttpError);
-        let asking = async { self.client.request::<Value>(request?).await };
-        match timeout(ANSWER_WITHIN, asking).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if [404, 409].contains(&status.code) => Ok(()),
-            // A test of the patch failed: the object has another version by now.
-            Ok(Err(kube::Error::Api(status)))
-                if status.code == 422 && status.message.contains("test") =>
-            {
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Trouble::of(&error, &place, "patch").into()),
-            Err(_) => Err(Trouble::Silent { place, after: ANSWER_WITHIN }.into()),
-        }
+    fn restored(&mut self, result: Result<bool>) {
+        self.stuck |= !matches!(result, Ok(true));
+        self.tried(result.map(drop));
     }
-
-    async fn apply(&self, kind: Kind, object: &Value, patch: &Value) -> Result<()> {
-        self.patch(kind.names(), place(object), &Change::Operations(patch)).await
-    }
-
-    /// Puts back everything that Weir has ever written; how many objects that were.
-    ///
-    /// # Errors
-    ///
-    /// If the API server does not let it.
-    pub async fn release(&self) -> Result<usize> {
-        let mut count = 0;
-        for kind in Kind::ALL {
-            for object in self.written(kind.names(), LABEL).await? {
-                if let Plan::Write { patch, .. } = restore(&object) {
-                    self.apply(kind, &object, &patch).await?;
-                    count += 1;
-                }
-            }
-        }
-        Ok(count + pods::keep(self, &BTreeMap::new()).await?)
-    }
-}
-
-fn place(object: &Value) -> (&str, &str) {
-    let metadata = &object["metadata"];
-    (
-        metadata["namespace"].as_str().unwrap_or_default(),
-        metadata["name"].as_str().unwrap_or_default(),
-    )
 }
 
 /// Writes what is decided.
@@ -223,7 +154,10 @@ pub struct Writing {
     clock: Clock,
     fights: Fights,
     publisher: Publisher,
-    last: Option<Value>,
+    done: watch::Sender<Option<Done>>,
+    events: Option<Events>,
+    told: BTreeSet<String>,
+    last: Option<(Value, Vec<Balanced>)>,
 }
 
 impl std::fmt::Debug for Writing {
@@ -240,13 +174,33 @@ impl Writing {
         (shown, standing): (watch::Receiver<Option<Arc<Shown>>>, Option<watch::Receiver<Standing>>),
         clock: Clock,
     ) -> (Self, watch::Receiver<Fares>) {
-        let (publisher, fares) = Publisher::new(
-            "kubernetes",
-            Sort::Kubernetes,
-            "weights and labels in objects of others",
-        );
-        let fights = Fights::default();
-        (Self { objects, writes, shown, standing, clock, fights, publisher, last: None }, fares)
+        let (publisher, fares) =
+            Publisher::new("kubernetes", Sort::Kubernetes, "fields in objects of others");
+        let writing = Self {
+            objects,
+            writes,
+            shown,
+            standing,
+            clock,
+            fights: Fights::default(),
+            publisher,
+            done: watch::channel(None).0,
+            events: None,
+            told: BTreeSet::new(),
+            last: None,
+        };
+        (writing, fares)
+    }
+
+    /// Also says by events what cannot be written.
+    #[must_use]
+    pub fn with_events(self, events: Events) -> Self {
+        Self { events: Some(events), ..self }
+    }
+
+    /// Tells what has been put back.
+    pub fn done(&self) -> watch::Receiver<Option<Done>> {
+        self.done.subscribe()
     }
 
     /// Writes until `stop`. What is written then stays: whoever comes next goes on from it.
@@ -274,103 +228,128 @@ impl Writing {
     async fn look(&mut self, due: bool) {
         let now = self.clock.now();
         let Some(shown) = self.shown.borrow_and_update().clone() else { return };
-        let decided = decided(&shown.decision);
+        let decided = (decided(&shown.decision), shown.balanced.clone());
         if !self.may_write(now) || !(due || self.last.as_ref() != Some(&decided)) {
             return;
         }
         self.last = Some(decided);
-        match self.write(&shown.decision, now).await {
-            Ok(()) => self.publisher.succeeded(now),
-            Err(trouble) => self.publisher.failed(now, &trouble),
+        let went = self.write(&shown, now).await;
+        self.tell(&went.unfit).await;
+        if !went.stuck {
+            let policies = policies(&shown);
+            self.done.send_replace(Some(Done { at: now, policies }));
+        }
+        match went.trouble {
+            None => self.publisher.succeeded(now),
+            Some(trouble) => self.publisher.failed(now, &trouble),
         }
     }
 
-    async fn write(&mut self, decision: &Decision, now: Moment) -> Result<()> {
-        let mut trouble = Ok(());
-        if self.writes.routes {
-            let wanted = wanted(decision);
-            for kind in Kind::ALL {
-                trouble = trouble.and(self.routes(kind, &wanted, now).await);
-            }
+    async fn write(&mut self, shown: &Shown, now: Moment) -> Went {
+        let mut went = Went::default();
+        let wanted = wanted(&shown.decision);
+        for kind in self.writes.kinds() {
+            self.weights(kind, &wanted, (now, &mut went)).await;
+        }
+        if self.writes.destination_rules {
+            self.rules(&shown.balanced, (now, &mut went)).await;
+        }
+        if self.writes.linkerd {
+            self.services(&shown.balanced, (now, &mut went)).await;
         }
         if self.writes.draining {
-            trouble = trouble.and(pods::keep(&self.objects, &pods::out(decision)).await.map(drop));
+            let kept = pods::keep(&self.objects, &pods::out(&shown.decision)).await;
+            went.restored(kept.map(|_| true));
         }
-        trouble
+        went
     }
 
-    /// Brings the routes of a kind to what is wanted, and back where nobody wants anything of them.
-    async fn routes(&mut self, kind: Kind, wanted: &[Wanted], now: Moment) -> Result<()> {
-        let mut trouble = Ok(());
-        let spaces: BTreeSet<&str> = wanted.iter().map(|one| &*one.stable.namespace).collect();
-        let mut seen = BTreeSet::new();
-        for namespace in spaces {
-            let all =
-                self.objects.list(kind.names(), Some(namespace), &ListParams::default()).await?;
-            for object in &all {
-                let Some(one) = wanted.iter().find(|one| concerns(kind, object, one)) else {
-                    continue;
-                };
-                let (space, name) = place(object);
-                seen.insert((space.to_owned(), name.to_owned()));
-                trouble = trouble.and(self.route((kind, object), one, now).await);
+    /// An event for what is new.
+    async fn tell(&mut self, unfit: &[(Balanced, Unfit)]) {
+        let now: BTreeSet<String> = unfit.iter().map(|(_, unfit)| unfit.to_string()).collect();
+        for (wanted, unfit) in unfit {
+            let text = unfit.to_string();
+            if let (Some(events), false) = (&mut self.events, self.told.contains(&text)) {
+                events
+                    .say(Note {
+                        policy: wanted.policy.clone(),
+                        service: wanted.service.clone(),
+                        reason: "NotWritten",
+                        warns: true,
+                        text,
+                    })
+                    .await;
             }
         }
-        for object in self.objects.written(kind.names(), LABEL).await? {
-            let (space, name) = place(&object);
-            if seen.contains(&(space.to_owned(), name.to_owned())) {
-                continue;
-            }
-            if let Plan::Write { patch, .. } = restore(&object) {
-                self.objects.apply(kind, &object, &patch).await?;
-                tracing::info!(
-                    object = name,
-                    namespace = space,
-                    "weights are put back as they were found"
-                );
-            }
-        }
-        trouble
+        self.told = now;
     }
 
-    async fn route(
+    /// Applies a plan, unless somebody else is at work or wants it otherwise.
+    async fn settle(
         &mut self,
-        (kind, object): (Kind, &Value),
-        wanted: &Wanted,
-        now: Moment,
-    ) -> Result<()> {
-        let Plan::Write { patch, contests } = plan(kind, object, wanted) else { return Ok(()) };
+        (names, object): (Names, &Value),
+        plan: Plan,
+        (services, now): (&[&str], Moment),
+    ) -> Result<bool> {
+        let Plan::Write { patch, contests } = plan else { return Ok(false) };
         let (namespace, name) = place(object);
-        let object_name = format!("{} {namespace}/{name}", kind.names().2);
-        if let Some(controller) = self.busy(namespace, wanted).await? {
+        let object_name = format!("{}.{} {namespace}/{name}", names.3, names.0);
+        if let Some(controller) = self.busy(namespace, services).await? {
             return Err(WriteTrouble::Yields { controller, object: object_name });
         }
         if contests && let Some(times) = self.fights.lost(&object_name, now) {
             return Err(WriteTrouble::Fight { object: object_name, times });
         }
-        self.objects.apply(kind, object, &patch).await?;
-        tracing::info!(object = object_name, weight = wanted.weight.value(), "weights are written");
-        Ok(())
+        self.objects.apply(names, object, &patch).await
+    }
+
+    /// Brings back what nobody wants any more: whether all of it is.
+    async fn put_back(
+        &self,
+        names: Names,
+        (label, restore): (&str, Restore),
+        seen: &Seen,
+    ) -> Result<bool> {
+        let mut all = true;
+        for object in self.objects.written(names, label).await? {
+            let (namespace, name) = place(&object);
+            if seen.contains(&(namespace.to_owned(), name.to_owned())) {
+                continue;
+            }
+            if let Plan::Write { patch, .. } = restore(&object) {
+                all &= self.objects.apply(names, &object, &patch).await?;
+                tracing::info!(kind = names.2, name, namespace, "put back as it was found");
+            }
+        }
+        Ok(all)
     }
 
     /// Who else is at work on these services.
-    async fn busy(&self, namespace: &str, wanted: &Wanted) -> Result<Option<String>> {
-        let services = [&*wanted.stable.name, &*wanted.canary.name];
+    async fn busy(&self, namespace: &str, services: &[&str]) -> Result<Option<String>> {
         let parameters = ListParams::default();
         let flagger = ("flagger.app", "v1beta1", "Canary", "canaries");
         for canary in self.objects.list(flagger, Some(namespace), &parameters).await? {
-            if let Some(name) = others::flagger(&canary, &services) {
+            if let Some(name) = others::flagger(&canary, services) {
                 return Ok(Some(format!("Flagger's Canary {name}")));
             }
         }
         let argo = ("argoproj.io", "v1alpha1", "Rollout", "rollouts");
         for rollout in self.objects.list(argo, Some(namespace), &parameters).await? {
-            if let Some(name) = others::argo(&rollout, &services) {
+            if let Some(name) = others::argo(&rollout, services) {
                 return Ok(Some(format!("the Argo Rollout {name}")));
             }
         }
         Ok(None)
     }
+}
+
+/// The policies of which something may be written.
+fn policies(shown: &Shown) -> BTreeSet<PolicyName> {
+    let services = shown.decision.services.iter().filter(|one| one.acts());
+    let rollouts = shown.decision.rollouts.iter().filter(|one| one.acts());
+    let balanced = shown.balanced.iter().map(|one| one.policy.clone());
+    let services = services.map(|one| one.policy.clone());
+    services.chain(rollouts.map(|one| one.policy.clone())).chain(balanced).collect()
 }
 
 fn wanted(decision: &Decision) -> Vec<Wanted> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use weir_engine::decision::Decision;
+use weir_engine::decision::{Decision, ServiceDecision};
 use weir_engine::topology::Topology;
 use weir_engine::units::Moment;
+use weir_proxy_adapter::writers::balancing::Balanced;
 
 use super::kept::SAVE_EVERY;
 use super::{Decided, Steps, taken};
@@ -119,8 +120,19 @@ impl Steps {
         let shown = Decided {
             decision: decision.clone(),
             governed: Arc::clone(&self.governed),
+            balanced: self.balanced(decision),
             serving: *self.outputs.serving.borrow(),
         };
         cluster.send_replace(Some(Arc::new(shown)));
+    }
+    /// What is wanted of the proxies of services that are acted on.
+    fn balanced(&self, decision: &Decision) -> Vec<Balanced> {
+        let of = |service: &Arc<ServiceDecision>| {
+            let all = &self.state.services;
+            let at = all.binary_search_by(|one| one.topology.service.cmp(&service.service)).ok()?;
+            let known = all.get(at)?;
+            Balanced::of(service, &known.goal, &known.topology)
+        };
+        decision.services.iter().filter_map(of).collect()
     }
 }

@@ -24,9 +24,11 @@ use super::{Assembly, OWN_CLUSTER};
 use crate::config::{Endpoints, Preset, PrometheusConfig, ScrapeConfig, Service, SourceConfig};
 use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
+use crate::kubernetes::finalizing::{Finalizing, Inputs};
 use crate::kubernetes::leading::{Leading, Stand, Standing};
+use crate::kubernetes::saying::Events;
 use crate::kubernetes::telling::{self, Telling};
-use crate::kubernetes::writing::{self, Writes, Writing};
+use crate::kubernetes::writing::{self, Writing};
 use crate::replicas::following::Following;
 use crate::replicas::leader::Leader;
 use crate::replicas::{Published, Replicas, Told};
@@ -144,8 +146,10 @@ impl Assembly {
     ) -> Option<watch::Sender<Option<Arc<telling::Shown>>>> {
         let client = self.client.clone()?;
         let (decided, shown) = watch::channel(None);
-        self.write_objects(&client, (shown.clone(), standing.clone()));
+        let done = self.write_objects(&client, (shown.clone(), standing.clone()), objects.clone());
         let Some(objects) = objects else { return Some(decided) };
+        let inputs = Inputs { policies: objects.clone(), done, standing: standing.clone() };
+        self.finalize(&client, inputs);
         let sources = telling::Sources { policies: policies.clone(), objects, shown, standing };
         let (telling, fares) = Telling::new(client, sources, self.clock.clone());
         self.statuses.push(fares);
@@ -157,22 +161,40 @@ impl Assembly {
         Some(decided)
     }
 
-    /// Starts writing into objects of others, if that is asked for.
+    /// Starts writing into objects of others, if that is asked for; tells what is put back.
     fn write_objects(
         &mut self,
         client: &kube::Client,
         inputs: (watch::Receiver<Option<Arc<telling::Shown>>>, Option<watch::Receiver<Standing>>),
-    ) {
-        let Some(config) = &self.config.kubernetes else { return };
-        if config.writes == Writes::default() {
-            return;
-        }
+        policies: Option<watch::Receiver<Arc<ByName>>>,
+    ) -> Option<watch::Receiver<Option<writing::Done>>> {
+        let config = self.config.kubernetes.as_ref().filter(|config| config.writes.any())?;
         let objects = writing::Objects::new(client.clone(), config.namespaces.clone());
-        let (writing, fares) = Writing::new(objects, config.writes, inputs, self.clock.clone());
+        let (mut writing, fares) = Writing::new(objects, config.writes, inputs, self.clock.clone());
+        if let Some(policies) = policies {
+            let events = Events::new(client.clone(), policies, self.clock.clone());
+            writing = writing.with_events(events);
+        }
+        let done = writing.done();
         self.statuses.push(fares);
         let stop = self.rest.clone();
-        self.spawn("what is written into routes", async move {
+        self.spawn("what is written into objects of others", async move {
             writing.run(stop).await;
+            Ok(())
+        });
+        Some(done)
+    }
+
+    /// Keeps policies that are being deleted until what was written for them is put back.
+    fn finalize(&mut self, client: &kube::Client, inputs: Inputs) {
+        let Some(config) = &self.config.kubernetes else { return };
+        let objects = writing::Objects::new(client.clone(), config.namespaces.clone());
+        let events = Events::new(client.clone(), inputs.policies.clone(), self.clock.clone());
+        let (finalizing, fares) = Finalizing::new(objects, inputs, events, self.clock.clone());
+        self.statuses.push(fares);
+        let stop = self.rest.clone();
+        self.spawn("the finalizers of policies", async move {
+            finalizing.run(stop).await;
             Ok(())
         });
     }

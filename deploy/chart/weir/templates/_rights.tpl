@@ -18,6 +18,11 @@
   verbs: [create]
 {{- end }}
 {{- $writes := .Values.config.kubernetes.writes }}
+{{- if and $writes (include "weir.policies" .) }}
+- apiGroups: [weir.dev]
+  resources: [adaptivetrafficpolicies]
+  verbs: [patch]
+{{- end }}
 {{- if has "routes" $writes }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes, tcproutes]
@@ -25,6 +30,24 @@
 - apiGroups: [networking.istio.io]
   resources: [virtualservices]
   verbs: [list, patch]
+{{- end }}
+{{- if has "destination_rules" $writes }}
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules]
+  verbs: [list, patch]
+{{- end }}
+{{- if has "linkerd" $writes }}
+- apiGroups: [policy.linkerd.io]
+  resources: [httproutes]
+  verbs: [list, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [patch]
+- apiGroups: [linkerd.io]
+  resources: [serviceprofiles]
+  verbs: [list]
+{{- end }}
+{{- if or (has "routes" $writes) (has "destination_rules" $writes) (has "linkerd" $writes) }}
 - apiGroups: [flagger.app]
   resources: [canaries]
   verbs: [list]

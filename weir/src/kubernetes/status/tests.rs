@@ -92,7 +92,7 @@ impl Rig {
         };
         let services = if governed { vec![service] } else { Vec::new() };
         let governed = Arc::new(Governed { services, settled: true });
-        self.shown = Some(Shown { decision, governed, serving: true });
+        self.shown = Some(Shown { decision, governed, balanced: Vec::new(), serving: true });
         self
     }
 

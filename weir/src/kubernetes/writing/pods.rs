@@ -8,7 +8,8 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use weir_engine::decision::Decision;
 
-use super::{Change, Names, Objects, Result, place};
+use super::Result;
+use super::objects::{Change, Names, Objects, place};
 
 /// Any value drains; this one says whose it is.
 const LABEL: &str = "istio.io/draining";
@@ -57,5 +58,5 @@ async fn label(objects: &Objects, pod: &Value, value: &Value) -> Result<()> {
     let labels = json!({"metadata": {"labels": {LABEL: value}}});
     let (namespace, name) = place(pod);
     tracing::info!(pod = name, namespace, out = value.is_string(), "the label of a pod is written");
-    objects.patch(PODS, place(pod), &Change::Merged(&labels)).await
+    objects.patch(PODS, place(pod), &Change::Merged(&labels)).await.map(drop)
 }

@@ -1,0 +1,335 @@
+//! What Weir writes into Istio's rules and for Linkerd, in a real API server, with an istiod that makes
+//! clusters of it and a stock Envoy that has them; and policies that go only once it is put back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use weir::clock::Clock;
+use weir::governed::Governed;
+use weir::kubernetes::telling::Shown;
+use weir::kubernetes::writing::{Objects, Writes, Writing};
+use weir_collectors::kubernetes::discovery::Namespaces;
+use weir_engine::decision::Decision;
+use weir_engine::goal::EjectionLimits;
+use weir_engine::names::ServiceId;
+use weir_proxy_adapter::writers::balancing::Balanced;
+use weir_tests::cluster::identity::Identity;
+use weir_tests::cluster::istiod::{self, Istiod};
+use weir_tests::cluster::kubelet::{REGION, ZONES};
+use weir_tests::cluster::{Cluster, soon, workload};
+use weir_tests::weir::Weir;
+use weir_tests::world::write;
+
+use crate::governed::{definition, free};
+use crate::istio::{self, Way};
+use crate::stage::Test;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("ruled::rules_come_and_go", &["istiod", "envoy"], rules_come_and_go),
+        Test::new("ruled::linkerds_come_and_go", &[], linkerds_come_and_go),
+        Test::new("ruled::a_policy_waits_for_its_release", &["istiod"], waits_for_its_release),
+        Test::new("ruled::a_policy_goes_after_the_deadline", &["istiod"], goes_after_the_deadline),
+    ]
+}
+
+fn rule(namespace: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: of-people, namespace: {namespace}, annotations: {{of: people}}}}
+spec:
+  host: shop
+  trafficPolicy:
+    connectionPool: {{http: {{http1MaxPendingRequests: 77}}}}
+"
+    )
+}
+
+fn wanted(namespace: &str, distribute: &[Value]) -> Balanced {
+    Balanced {
+        service: ServiceId::new(namespace, "shop"),
+        policy: format!("{namespace}/shop").as_str().into(),
+        distribute: distribute.to_vec(),
+        ejection: EjectionLimits::default(),
+        slow_start: Duration::from_secs(30),
+    }
+}
+
+fn shown(balanced: Vec<Balanced>) -> Arc<Shown> {
+    let (decision, governed) = (Decision::default(), Arc::new(Governed::default()));
+    Arc::new(Shown { decision, governed, balanced, serving: true })
+}
+
+/// An object as its author sees it.
+async fn object(cluster: &Cluster, namespace: &str, [kind, name]: [&str; 2]) -> Value {
+    let get = ["get", kind, name, "--namespace", namespace, "--output", "json"];
+    let mut object: Value =
+        serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, value| {
+        let of_server = ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
+        !of_server && value.as_object().is_none_or(|map| !map.is_empty())
+    });
+    object
+}
+
+const RULE: [&str; 2] = ["destinationrules.networking.istio.io", "of-people"];
+
+async fn rules_come_and_go(cluster: Arc<Cluster>) {
+    let namespace = "ruled";
+    let istiod = Istiod::start(&cluster, "istiod-ruled").await;
+    istio::one_version(&cluster, namespace).await;
+    let client = istio::client_of_one(&cluster, ("client", namespace), Way::to(istiod.ads)).await;
+    let name = format!("outbound|80||{}", istiod::host(namespace, "shop"));
+    let made = async || {
+        let dump = client.envoy.admin.config_dump().await.unwrap();
+        let named = |key: &str| {
+            istio::search(&dump, key, &|one| {
+                one["name"] == name.as_str() || one["cluster_name"] == name.as_str()
+            })
+            .cloned()
+            .unwrap_or_default()
+        };
+        (named("cluster"), named("endpoint_config"))
+    };
+    let zone = |at: usize| format!("{REGION}/{}/*", ZONES[at]);
+    let ways = json!({"from": zone(0), "to": {zone(0): 80, zone(1): 20}});
+    let (shows, shown_now) = watch::channel(Some(shown(vec![wanted(namespace, &[])])));
+    let namespaces = Namespaces::Only([namespace.to_owned()].into());
+    let objects = Objects::new(cluster.admin.clone(), namespaces);
+    let writes = Writes { destination_rules: true, ..Writes::default() };
+    let (writing, fares) =
+        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
+    let mut running = JoinSet::new();
+    running.spawn(writing.run(CancellationToken::new()));
+    soon("it says that there is no rule", async || {
+        let failed = fares.borrow().last_error.clone();
+        failed.is_some_and(|failed| failed.text.contains("no DestinationRule is there"))
+    })
+    .await;
+    cluster.apply(&rule(namespace)).await;
+    let before = object(&cluster, namespace, RULE).await;
+
+    soon("the proxy detects outliers as the policy has it", async || {
+        let (cluster, _) = made().await;
+        let outliers = &cluster["outlier_detection"];
+        outliers["max_ejection_percent"] == 20 && outliers["base_ejection_time"] == "10s"
+    })
+    .await;
+    let (shop, endpoints) = made().await;
+    assert!(shop.to_string().contains("slow_start"), "{shop}");
+    assert_eq!(shop["common_lb_config"]["healthy_panic_threshold"], json!({}), "no panic");
+    let priorities = |endpoints: &Value| {
+        let all = endpoints["endpoints"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|one| one["priority"].as_u64().unwrap_or(0) > 0).count()
+    };
+    assert_eq!(priorities(&endpoints), 0, "no zone goes before another: {endpoints}");
+
+    shows.send_replace(Some(shown(vec![wanted(namespace, &[ways])])));
+    soon("the zones have their weights at the proxy", async || {
+        let (_, endpoints) = made().await;
+        let all = endpoints["endpoints"].as_array().cloned().unwrap_or_default();
+        let weight = |zone: &str| {
+            let of = all.iter().filter(|one| one["locality"]["zone"] == zone);
+            of.filter_map(|one| one["load_balancing_weight"].as_u64()).sum::<u64>()
+        };
+        let [near, far, third] = ZONES.map(weight);
+        near > 0 && far > 0 && near == 4 * far && third == 0
+    })
+    .await;
+
+    shows.send_replace(Some(shown(Vec::new())));
+    soon("all is as it was found", async || object(&cluster, namespace, RULE).await == before)
+        .await;
+    soon("also at the proxy", async || made().await.0.get("outlier_detection").is_none()).await;
+    shows.send_replace(Some(shown(vec![wanted(namespace, &[])])));
+    soon("it is written again", async || object(&cluster, namespace, RULE).await != before).await;
+    running.shutdown().await;
+    assert_eq!(objects.release(writes).await.unwrap(), 1);
+    assert_eq!(object(&cluster, namespace, RULE).await, before, "also when released by hand");
+}
+
+/// As much of Linkerd's definitions as is looked at.
+const LINKERD: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: httproutes.policy.linkerd.io}
+spec:
+  group: policy.linkerd.io
+  scope: Namespaced
+  names: {kind: HTTPRoute, listKind: HTTPRouteList, plural: httproutes, singular: httproute}
+  versions:
+    - name: v1beta3
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: serviceprofiles.linkerd.io}
+spec:
+  group: linkerd.io
+  scope: Namespaced
+  names: {kind: ServiceProfile, listKind: ServiceProfileList, plural: serviceprofiles, singular: serviceprofile}
+  versions:
+    - name: v1alpha2
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+const PROFILE: &str = "
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: shop.linked.svc.cluster.local, namespace: linked}
+spec: {routes: []}
+";
+
+const SHOP: [&str; 2] = ["service", "shop"];
+
+async fn linkerds_come_and_go(cluster: Arc<Cluster>) {
+    let namespace = "linked";
+    cluster.namespace(namespace).await;
+    cluster.apply(LINKERD).await;
+    cluster.apply(&workload::service(namespace, "shop")).await;
+    soon("the definitions are served", async || {
+        cluster.kubectl(&["get", "serviceprofiles.linkerd.io", "-A"], "").await.is_ok()
+    })
+    .await;
+    let before = object(&cluster, namespace, SHOP).await;
+    let (shows, shown_now) = watch::channel(Some(shown(vec![wanted(namespace, &[])])));
+    let namespaces = Namespaces::Only([namespace.to_owned()].into());
+    let objects = Objects::new(cluster.admin.clone(), namespaces);
+    let writes = Writes { linkerd: true, ..Writes::default() };
+    let (writing, fares) =
+        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
+    let mut running = JoinSet::new();
+    running.spawn(writing.run(CancellationToken::new()));
+    soon("the Service has the annotations", async || {
+        let service = object(&cluster, namespace, SHOP).await;
+        let of = |key: &str| service["metadata"]["annotations"][key].clone();
+        of("balancer.linkerd.io/failure-accrual") == "consecutive"
+            && of("balancer.linkerd.io/failure-accrual-consecutive-min-penalty") == "10s"
+            && of("balancer.linkerd.io/failure-accrual-consecutive-max-penalty") == "300s"
+    })
+    .await;
+    cluster.apply(PROFILE).await;
+    soon("beside a profile they are taken back", async || {
+        let failed = fares.borrow().last_error.clone();
+        failed.is_some_and(|failed| failed.text.contains("ServiceProfile"))
+            && object(&cluster, namespace, SHOP).await == before
+    })
+    .await;
+    drop(shows);
+    running.shutdown().await;
+}
+
+fn policy(namespace: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1
+kind: AdaptiveTrafficPolicy
+metadata: {{name: shop, namespace: {namespace}}}
+spec:
+  targetRefs: [{{group: '', kind: Service, name: shop}}]
+  mode: Enforce
+"
+    )
+}
+
+async fn enforcing(cluster: &Cluster, namespace: &str, room: &Path) -> Weir {
+    let crds = cluster.peers.folder("istiod").join("crds");
+    cluster.define(&crds).await;
+    cluster.define(&definition()).await;
+    istio::one_version(cluster, namespace).await;
+    cluster.apply(&rule(namespace)).await;
+    cluster.apply(&policy(namespace)).await;
+    let kubeconfig = cluster.kubeconfig(Identity::Admin);
+    let config = format!(
+        "data_dir: data
+kubernetes: {{kubeconfig: {}, namespaces: [{namespace}], writes: [destination_rules]}}
+",
+        kubeconfig.display()
+    );
+    write(room, "weir.yaml", &config);
+    let weir = Weir::start(room, free()).await;
+    soon("the policy has a finalizer, and the rule fields", async || {
+        let policy = object(cluster, namespace, ["atp", "shop"]).await;
+        let rule = object(cluster, namespace, RULE).await;
+        policy["metadata"]["finalizers"] == json!(["weir.dev/release"])
+            && rule["spec"]["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 20
+    })
+    .await;
+    weir
+}
+
+async fn delete(cluster: &Cluster, namespace: &str) -> Duration {
+    let began = Instant::now();
+    let words = ["delete", "atp", "shop", "--namespace", namespace, "--timeout=90s"];
+    cluster.kubectl(&words, "").await.unwrap();
+    began.elapsed()
+}
+
+async fn waits_for_its_release(cluster: Arc<Cluster>) {
+    let namespace = "released";
+    let room = cluster.room("weir-released");
+    let weir = enforcing(&cluster, namespace, &room).await;
+    let took = delete(&cluster, namespace).await;
+    let policy = &object(&cluster, namespace, RULE).await["spec"]["trafficPolicy"];
+    assert_eq!(policy.as_object().unwrap().len(), 1, "put back before it went: {policy}");
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    assert!(!weir.said("ReleaseTimedOut"));
+}
+
+/// Refuses every change of rules in a namespace.
+const REFUSING: &str = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: stuck}
+spec:
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [networking.istio.io], apiVersions: ['*'], operations: [UPDATE], resources: [destinationrules]}
+  validations: [{expression: 'false', message: rules are frozen}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: stuck}
+spec:
+  policyName: stuck
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: stuck}}}
+";
+
+async fn goes_after_the_deadline(cluster: Arc<Cluster>) {
+    let namespace = "stuck";
+    let room = cluster.room("weir-stuck");
+    let weir = enforcing(&cluster, namespace, &room).await;
+    cluster.apply(REFUSING).await;
+    soon("rules are frozen", async || {
+        let label = ["label", RULE[0], RULE[1], "--namespace", namespace, "--overwrite", "a=b"];
+        cluster.kubectl(&label, "").await.is_err()
+    })
+    .await;
+    let took = delete(&cluster, namespace).await;
+    assert!(took >= Duration::from_secs(28) && took < Duration::from_secs(50), "{took:?}");
+    let sources = weir.ask("/api/v1/sources").await.to_string();
+    assert!(sources.contains("rules are frozen"), "{sources}");
+    soon("an event says so", async || {
+        let events = ["get", "events.events.k8s.io", "--namespace", namespace, "--output", "json"];
+        cluster.kubectl(&events, "").await.unwrap().contains("ReleaseTimedOut")
+    })
+    .await;
+    let thaw = "validatingadmissionpolicybinding/stuck";
+    cluster.kubectl(&["delete", thaw, "validatingadmissionpolicy/stuck"], "").await.unwrap();
+    soon("once it may, all is put back", async || {
+        let rule = object(&cluster, namespace, RULE).await;
+        rule["spec"]["trafficPolicy"].get("outlierDetection").is_none()
+    })
+    .await;
+}
