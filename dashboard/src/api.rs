@@ -26,7 +26,7 @@ use crate::web::answer;
 use crate::web::problem::{Problem, Wrong};
 
 pub(crate) mod events;
-pub(crate) mod first;
+pub(crate) mod tries;
 pub(crate) mod verdicts;
 
 /// Decisions on one page if not asked otherwise.

@@ -12,7 +12,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 use weir_engine::units::Moment;
 
-use crate::api::first::FirstSteps;
+use crate::api::tries::Tries;
 use crate::board::Board;
 use crate::board::verdict::Judge;
 use crate::{api, pages};
@@ -63,8 +63,8 @@ pub(crate) struct Shared {
     pub(crate) web: Web,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) openapi: String,
-    /// First steps of new versions that were let go.
-    pub(crate) first: FirstSteps,
+    /// Tries of new versions that were asked about.
+    pub(crate) tries: Tries,
 }
 
 impl Shared {
@@ -78,7 +78,7 @@ pub fn router(web: Web) -> Router {
     let (api, openapi) = api::router();
     let openapi = openapi.to_pretty_json().expect("the description has string keys only");
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let shared = Arc::new(Shared { web, streams, openapi, first: FirstSteps::default() });
+    let shared = Arc::new(Shared { web, streams, openapi, tries: Tries::default() });
     Router::new()
         .merge(api)
         .merge(pages::router())

@@ -2,6 +2,7 @@
 //! rendered is taken, what is installed may do what it needs and nothing else, and what is removed
 //! is gone.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 use weir::config::{Given, from_bytes};
-use weir::kubernetes::rights::{RIGHTS, Scope};
+use weir::kubernetes::rights::{RIGHTS, Right, Scope, WRITING};
 use weir_policies::problem::{Colour, render};
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::{Cluster, soon, workload};
@@ -195,7 +196,7 @@ const OTHERS: [(&str, &str); 7] = [
     ("", "events"),
     ("apps", "deployments"),
     ("rbac.authorization.k8s.io", "clusterroles"),
-    ("networking.istio.io", "destinationrules"),
+    ("networking.istio.io", "envoyfilters"),
 ];
 
 /// Whether the installed Weir may do something.
@@ -226,6 +227,16 @@ async fn may(cluster: &Cluster, namespace: &str, kind: (&str, &str), verb: &str)
     answer.status.unwrap().allowed
 }
 
+/// Whether a right is needed with these words of `kubernetes.writes`, as its row says.
+fn asked(right: &Right, writes: &[&str]) -> bool {
+    let Some((_, only)) = right.why.split_once("only with writes:") else { return true };
+    match only.trim().trim_start_matches('[').trim_end_matches(']') {
+        "" => !writes.is_empty(),
+        "other than draining" => writes.iter().any(|word| *word != "draining"),
+        word => writes.contains(&word),
+    }
+}
+
 /// What differs between what Weir may do in a namespace and what its own table says that it needs
 /// there, with these words of `kubernetes.writes`.
 async fn surplus(
@@ -233,13 +244,11 @@ async fn surplus(
     namespace: &str,
     (scopes, writes): (&[Scope], &[&str]),
 ) -> Vec<String> {
-    let needed = RIGHTS.iter().filter(|right| {
-        let only = right.why.split_once("only with writes: [").map(|(_, word)| word);
-        let asked = only.is_none_or(|word| writes.contains(&word.trim_end_matches(']')));
-        asked && scopes.contains(&right.scope)
-    });
+    let all = || RIGHTS.iter().chain(WRITING);
+    let needed = all().filter(|right| asked(right, writes) && scopes.contains(&right.scope));
     let needed: Vec<_> = needed.map(|right| ((right.group, right.resource), right.verbs)).collect();
-    let kinds = RIGHTS.iter().map(|right| (right.group, right.resource)).chain(OTHERS);
+    let kinds = all().map(|right| (right.group, right.resource)).chain(OTHERS);
+    let kinds: BTreeSet<_> = kinds.collect();
     let mut differ = Vec::new();
     for kind in kinds {
         for verb in VERBS {
@@ -313,9 +322,12 @@ async fn it_comes_and_goes(cluster: Arc<Cluster>) {
     it_works_with_them(&cluster).await;
 
     let more = values("replicas");
-    let all = ["routes", "draining"];
-    let without = "serviceMonitor.enabled=false,prometheusRule.enabled=false";
-    let upgrade = ["upgrade", "weir", &chart, "-f", &more, "--set", without];
+    let all = ["routes", "draining", "destination_rules", "linkerd"];
+    let set = format!(
+        "serviceMonitor.enabled=false,prometheusRule.enabled=false,config.kubernetes.writes={{{}}}",
+        all.join(",")
+    );
+    let upgrade = ["upgrade", "weir", &chart, "-f", &more, "--set", &set];
     let notes = helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
     assert!(notes.contains("kubectl -n weir exec deployment/weir -- /weir release"), "{notes}");
     assert_eq!(surplus(&cluster, "shop", (&watched, &all)).await, Vec::<String>::new());

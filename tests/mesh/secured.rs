@@ -37,7 +37,7 @@ pub(crate) async fn token(cluster: &Cluster, namespace: &str) -> String {
     let mut token = String::new();
     soon("the account is there and has a token", async || {
         let made = cluster.kubectl(&create, "").await;
-        token = made.unwrap_or_default().trim().to_owned();
+        made.unwrap_or_default().trim().clone_into(&mut token);
         !token.is_empty()
     })
     .await;

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use weir_engine::names::ServiceId;
-use weir_engine::units::Ratio;
+use weir_engine::units::{Moment, Ratio};
 
 use super::checked;
 use crate::board::track::COARSE;
@@ -69,6 +69,7 @@ pub(crate) async fn verdict(
         service: ServiceId::new(&namespace, &service),
         window: window(query.window.as_deref())?,
         next: next(query.next_percent)?,
+        since: Moment::from_millis(0),
     };
     Ok(answer::json(&headers, &judged(&shared, &asked)?))
 }
@@ -80,6 +81,9 @@ pub(crate) struct FlaggerHook {
     name: String,
     /// Its namespace.
     namespace: String,
+    /// Which of its versions is tried: a hash of what was applied.
+    #[serde(default)]
+    checksum: String,
     /// What stands under the webhook's `metadata`.
     #[serde(default)]
     metadata: FlaggerMetadata,
@@ -142,21 +146,25 @@ pub(crate) async fn flagger(
     hook: Result<Json<FlaggerHook>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(hook) = hook.map_err(|rejection| Wrong::Hook.because(rejection.body_text()))?;
-    let FlaggerHook { name, namespace, metadata } = hook;
+    let FlaggerHook { name, namespace, checksum, metadata } = hook;
     let service = metadata.service.unwrap_or_else(|| format!("{name}-primary"));
     let canary = metadata.canary.unwrap_or_else(|| format!("{name}-canary"));
     let percent =
         metadata.next_percent.as_deref().map(|text| text.parse().map_err(|_| percent_wrong(text)));
-    let asked = Asked {
+    let canary = within(&namespace, &canary);
+    let mut asked = Asked {
         service: within(&namespace, &service),
-        canary: within(&namespace, &canary),
+        canary,
         window: window(metadata.window.as_deref())?,
         next: next(percent.transpose()?)?,
+        since: Moment::from_millis(0),
     };
+    judged(&shared, &asked)?;
+    asked.since = shared.tries.since(&asked.canary, &checksum, shared.now());
     let view = judged(&shared, &asked)?;
     let untried = shared.web.board.read().untried(&asked);
     if !untried {
-        shared.first.seen(&asked.canary);
+        shared.tries.seen(&asked.canary);
     }
     match refusal(view.verdict, metadata.ask, metadata.on_inconclusive) {
         None => Ok(Json(view).into_response()),
@@ -167,7 +175,7 @@ pub(crate) async fn flagger(
 
 /// A version that gets no requests yet may take its first step.
 fn first(shared: &Shared, asked: &Asked, view: VerdictView) -> Result<Response, Problem> {
-    if shared.first.may_go(&asked.canary, shared.now()) {
+    if shared.tries.may_go(&asked.canary, shared.now()) {
         let text = format!("{}; it may be tried", view.text);
         return Ok(Json(VerdictView { text, ..view }).into_response());
     }

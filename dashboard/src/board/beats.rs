@@ -82,9 +82,10 @@ fn began(beats: &Log<Beat>, now: Moment) -> Option<Moment> {
     begin
 }
 
-/// Whether there was a request lately.
-pub(crate) fn called(beats: &Log<Beat>, now: Moment) -> bool {
-    began(beats, now).is_some()
+/// Whether there was a request lately, and since then.
+pub(crate) fn called(beats: &Log<Beat>, (now, since): (Moment, Moment)) -> bool {
+    let last = beats.iter().rev().map(|(_, beat)| beat).find(|beat| beat.side.requests > 0.0);
+    last.is_some_and(|beat| now.since(beat.at) <= GAP && beat.at >= since)
 }
 
 #[cfg(test)]

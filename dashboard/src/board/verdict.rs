@@ -9,7 +9,7 @@ use weir_engine::comparison::{Bar, Finding, Look, Measured, Side, Signal, Verdic
 use weir_engine::goal::{Goal, Rollout};
 use weir_engine::names::ServiceId;
 use weir_engine::rollout::RolloutDecision;
-use weir_engine::units::Ratio;
+use weir_engine::units::{Moment, Ratio};
 
 use super::beats;
 use super::rollout::{comparison, finding};
@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) window: Duration,
     /// The part of all requests that the new version gets next.
     pub(crate) next: Ratio,
+    /// When this try of it began, if that is known: earlier requests were another's.
+    pub(crate) since: Moment,
 }
 
 impl Snapshot {
@@ -59,7 +61,7 @@ impl Snapshot {
     ) -> Result<VerdictView, ServiceId> {
         let now = self.decision.at;
         let window = u64::try_from(asked.window.as_millis()).unwrap_or(u64::MAX);
-        let since = weir_engine::units::Moment::from_millis(now.millis().saturating_sub(window));
+        let since = Moment::from_millis(now.millis().saturating_sub(window)).max(asked.since);
         let canary = &self.record(&asked.canary)?.beats;
         let (parts, begin) = beats::beside((canary, &self.record(stable)?.beats), (now, since));
         let bar = match goal {
@@ -86,10 +88,11 @@ impl Snapshot {
 
     /// Whether the new version gets no requests, as far as Weir sees, while the one in use does.
     pub(crate) fn untried(&self, asked: &Asked) -> bool {
-        let called = |id: &ServiceId| {
-            self.record(id).is_ok_and(|record| beats::called(&record.beats, self.decision.at))
+        let now = self.decision.at;
+        let called = |id: &ServiceId, since| {
+            self.record(id).is_ok_and(|record| beats::called(&record.beats, (now, since)))
         };
-        called(&asked.service) && !called(&asked.canary)
+        called(&asked.service, Moment::from_millis(0)) && !called(&asked.canary, asked.since)
     }
 
     fn record(&self, id: &ServiceId) -> Result<&Record, ServiceId> {
