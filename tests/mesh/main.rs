@@ -32,6 +32,7 @@ mod deploy;
 mod site;
 mod policies;
 mod watches;
+mod refused;
 mod replicas;
 mod stage;
 
@@ -58,6 +59,7 @@ fn tests() -> Vec<Test> {
         deploy::tests(),
         policies::tests(),
         watches::tests(),
+        refused::tests(),
         replicas::tests(),
     ];
     all.into_iter().flatten().collect()
