@@ -85,8 +85,8 @@ async fn istio_by_the_relay(cluster: Arc<Cluster>) {
     })
     .await;
     // Counts are up to half a second old: wait for later ones.
-    traffic.more(50).await;
-    beside.more(50).await;
+    traffic.more(300).await;
+    beside.more(300).await;
     let (before, unheard) = (traffic.failed(), beside.failed());
     traffic.more(600).await;
     beside.more(600).await;
@@ -149,7 +149,7 @@ kubernetes:
         endpoints.iter().any(|one| one.address == *address)
     };
     soon("istiod takes it from the proxy", async || !there().await).await;
-    traffic.more(50).await;
+    traffic.more(300).await;
     let before = traffic.failed();
     traffic.more(300).await;
     assert!(traffic.failed() - before < 10, "{} fail still", traffic.failed() - before);

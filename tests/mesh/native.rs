@@ -71,6 +71,8 @@ async fn istio_by_own_endpoints(cluster: Arc<Cluster>) {
         endpoints.iter().any(|one| one.address == *address && !one.healthy)
     };
     soon("it is out at the proxy", out).await;
+    // Counts are up to half a second old: wait for later ones.
+    traffic.more(300).await;
     let (before, unheard) = (traffic.failed(), beside.failed());
     traffic.more(600).await;
     beside.more(600).await;

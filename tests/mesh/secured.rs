@@ -177,6 +177,8 @@ async fn istio_by_tokens(cluster: Arc<Cluster>) {
         endpoints.iter().any(|one| one.address == *address && !one.healthy)
     })
     .await;
+    // Counts are up to half a second old: wait for later ones.
+    traffic.more(300).await;
     let before = traffic.failed();
     traffic.more(600).await;
     // What was on its way when it went out may still fail.
