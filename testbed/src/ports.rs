@@ -5,9 +5,12 @@
 //! nobody else, refuses connections to it, and lets a second socket with `SO_REUSEPORT` listen
 //! on it whenever its owner wants to.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as BlockingListener};
+use std::sync::{Mutex, PoisonError};
+
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections which may wait to be accepted: more than one burst of a generator opens.
@@ -57,16 +60,23 @@ fn reusable(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Ports that [`unused`] has given: their programs may not have bound them yet.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
 /// A port that nobody uses now, for a program that wants a number and binds it soon (without
-/// `SO_REUSEPORT`, or it could have a [`Reserved`] one).
+/// `SO_REUSEPORT`, or it could have a [`Reserved`] one). A process gets each only once.
 pub fn unused() -> io::Result<u16> {
     let span = u64::from(UNUSED.end - UNUSED.start);
     let chance = RandomState::new();
     let mut refused = None;
     for attempt in 0..TRIES {
         let offset = u16::try_from(chance.hash_one(attempt) % span).expect("below a u16's span");
-        match BlockingListener::bind((Ipv4Addr::LOCALHOST, UNUSED.start + offset)) {
-            Ok(listener) => return Ok(listener.local_addr()?.port()),
+        let port = UNUSED.start + offset;
+        match BlockingListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) => {
+                return Ok(port);
+            }
+            Ok(_) => refused = Some(io::ErrorKind::AddrInUse.into()),
             Err(error) => refused = Some(error),
         }
     }
