@@ -262,15 +262,15 @@ async fn surplus(
     differ
 }
 
-/// The configuration that was installed, for a Weir of this process: it goes to the API server by
-/// the token of the installed account, since there is no pod to mount one into.
-async fn installed(cluster: &Cluster, room: &Path) {
+/// The configuration that was installed, for a Weir of this machine: it goes to the API server by the
+/// token of the installed account, since there is no pod to mount one into.
+pub(crate) async fn installed(cluster: &Cluster) -> Value {
     let maps: Api<ConfigMap> = Api::namespaced(cluster.admin.clone(), HOME);
     let text = maps.get("weir").await.unwrap().data.unwrap()["weir.yaml"].clone();
     let mut config: Value = serde_saphyr::from_str(&text).unwrap();
     config["data_dir"] = json!("data");
     config["kubernetes"]["kubeconfig"] = json!(cluster.kubeconfig(Identity::Weir));
-    std::fs::write(room.join("weir.yaml"), config.to_string()).unwrap();
+    config
 }
 
 /// What Weir does with these rights: it reads endpoints and policies, and says what became of them.
@@ -278,7 +278,8 @@ async fn it_works_with_them(cluster: &Cluster) {
     cluster.apply(&workload::service("shop", "deployed")).await;
     cluster.apply(POLICY).await;
     let room = cluster.room("weir-deployed");
-    installed(cluster, &room).await;
+    let config = installed(cluster).await.to_string();
+    std::fs::write(room.join("weir.yaml"), config).unwrap();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let weir = Weir::start(&room, any).await;
     let accepted = ["wait", "-n", "shop", "--timeout=60s", "atp/deployed"];

@@ -13,11 +13,11 @@ use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::sidecar::Sidecar;
 use weir_tests::cluster::workload::Workload;
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 
-use crate::governed::{RATE, definition, free};
+use crate::governed::{RATE, definition};
 use crate::istio::{self, Way};
 use crate::stage::Test;
 

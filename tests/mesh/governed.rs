@@ -1,15 +1,14 @@
 //! Weir itself on a real mesh: discovery by the API server, decisions by the relay, and a pod that fails.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 use weir_testbed::backends::Behaviour;
-use weir_testbed::ports;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
@@ -173,10 +172,6 @@ pub(crate) async fn judging(weir: &Weir, namespace: &str) {
 pub(crate) fn definition() -> PathBuf {
     let name = "deploy/crds/adaptivetrafficpolicies.yaml";
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
-}
-
-pub(crate) fn free() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
 }
 
 async fn service(weir: &Weir, namespace: &str) -> Value {

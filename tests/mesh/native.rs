@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use weir_testbed::backends::Behaviour;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
-use weir_tests::cluster::{Cluster, page, soon};
+use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
-use crate::governed::{RATE, definition, free, judging, policy};
+use crate::governed::{RATE, definition, judging, policy};
 use crate::istio::{self, Way};
 use crate::stage::Test;
 

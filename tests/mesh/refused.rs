@@ -17,12 +17,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_tests::cluster::sidecar::Sidecar;
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
-use crate::governed::{definition, free, policy};
+use crate::governed::{definition, policy};
 use crate::istio;
 use crate::stage::Test;
 

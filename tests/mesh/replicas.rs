@@ -11,13 +11,13 @@ use serde_json::Value;
 use weir_testbed::backends::Behaviour;
 use weir_tests::cluster::sidecar::Sidecar;
 use weir_tests::cluster::workload::{Workload, service};
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::relay::Relay;
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::{Weir, run};
 use weir_tests::world::write;
 
-use crate::governed::{free, policy};
+use crate::governed::policy;
 use crate::site::Site;
 use crate::stage::Test;
 

@@ -21,11 +21,11 @@ use weir_proxy_adapter::writers::balancing::Balanced;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::kubelet::{REGION, ZONES};
-use weir_tests::cluster::{Cluster, soon, workload};
+use weir_tests::cluster::{Cluster, free, soon, workload};
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
-use crate::governed::{definition, free};
+use crate::governed::definition;
 use crate::istio::{self, Way};
 use crate::stage::Test;
 
@@ -66,21 +66,6 @@ fn shown(balanced: Vec<Balanced>) -> Arc<Shown> {
     Arc::new(Shown { decision, governed, balanced, serving: true })
 }
 
-/// An object as its author sees it.
-async fn object(cluster: &Cluster, namespace: &str, [kind, name]: [&str; 2]) -> Value {
-    let get = ["get", kind, name, "--namespace", namespace, "--output", "json"];
-    let mut object: Value =
-        serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
-    // An istiod of another test writes there what it makes of it.
-    object.as_object_mut().unwrap().remove("status");
-    let metadata = object["metadata"].as_object_mut().unwrap();
-    metadata.retain(|key, value| {
-        let of_server = ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
-        !of_server && value.as_object().is_none_or(|map| !map.is_empty())
-    });
-    object
-}
-
 const RULE: [&str; 2] = ["destinationrules.networking.istio.io", "of-people"];
 
 async fn rules_come_and_go(cluster: Arc<Cluster>) {
@@ -116,7 +101,7 @@ async fn rules_come_and_go(cluster: Arc<Cluster>) {
     })
     .await;
     cluster.apply(&rule(namespace)).await;
-    let before = object(&cluster, namespace, RULE).await;
+    let before = cluster.authored(namespace, RULE).await;
 
     soon("the proxy detects outliers as the policy has it", async || {
         let (cluster, _) = made().await;
@@ -147,14 +132,14 @@ async fn rules_come_and_go(cluster: Arc<Cluster>) {
     .await;
 
     shows.send_replace(Some(shown(Vec::new())));
-    soon("all is as it was found", async || object(&cluster, namespace, RULE).await == before)
+    soon("all is as it was found", async || cluster.authored(namespace, RULE).await == before)
         .await;
     soon("also at the proxy", async || made().await.0.get("outlier_detection").is_none()).await;
     shows.send_replace(Some(shown(vec![wanted(namespace, &[])])));
-    soon("it is written again", async || object(&cluster, namespace, RULE).await != before).await;
+    soon("it is written again", async || cluster.authored(namespace, RULE).await != before).await;
     running.shutdown().await;
     assert_eq!(objects.release(writes).await.unwrap(), 1);
-    assert_eq!(object(&cluster, namespace, RULE).await, before, "also when released by hand");
+    assert_eq!(cluster.authored(namespace, RULE).await, before, "also when released by hand");
 }
 
 /// As much of Linkerd's definitions as is looked at.
@@ -204,7 +189,7 @@ async fn linkerds_come_and_go(cluster: Arc<Cluster>) {
         cluster.kubectl(&["get", "serviceprofiles.linkerd.io", "-A"], "").await.is_ok()
     })
     .await;
-    let before = object(&cluster, namespace, SHOP).await;
+    let before = cluster.authored(namespace, SHOP).await;
     let (shows, shown_now) = watch::channel(Some(shown(vec![wanted(namespace, &[])])));
     let namespaces = Namespaces::Only([namespace.to_owned()].into());
     let objects = Objects::new(cluster.admin.clone(), namespaces);
@@ -214,7 +199,7 @@ async fn linkerds_come_and_go(cluster: Arc<Cluster>) {
     let mut running = JoinSet::new();
     running.spawn(writing.run(CancellationToken::new()));
     soon("the Service has the annotations", async || {
-        let service = object(&cluster, namespace, SHOP).await;
+        let service = cluster.authored(namespace, SHOP).await;
         let of = |key: &str| service["metadata"]["annotations"][key].clone();
         of("balancer.linkerd.io/failure-accrual") == "consecutive"
             && of("balancer.linkerd.io/failure-accrual-consecutive-min-penalty") == "10s"
@@ -225,7 +210,7 @@ async fn linkerds_come_and_go(cluster: Arc<Cluster>) {
     soon("beside a profile they are taken back", async || {
         let failed = fares.borrow().last_error.clone();
         failed.is_some_and(|failed| failed.text.contains("ServiceProfile"))
-            && object(&cluster, namespace, SHOP).await == before
+            && cluster.authored(namespace, SHOP).await == before
     })
     .await;
     drop(shows);
@@ -261,8 +246,8 @@ kubernetes: {{kubeconfig: {}, namespaces: [{namespace}], writes: [destination_ru
     write(room, "weir.yaml", &config);
     let weir = Weir::start(room, free()).await;
     soon("the policy has a finalizer, and the rule fields", async || {
-        let policy = object(cluster, namespace, ["atp", "shop"]).await;
-        let rule = object(cluster, namespace, RULE).await;
+        let policy = cluster.authored(namespace, ["atp", "shop"]).await;
+        let rule = cluster.authored(namespace, RULE).await;
         policy["metadata"]["finalizers"] == json!(["weir.dev/release"])
             && rule["spec"]["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 20
     })
@@ -284,7 +269,7 @@ async fn waits_for_its_release(cluster: Arc<Cluster>) {
     let room = cluster.room("weir-released");
     let weir = enforcing(&cluster, namespace, &room).await;
     let took = delete(&cluster, namespace).await;
-    let policy = &object(&cluster, namespace, RULE).await["spec"]["trafficPolicy"];
+    let policy = &cluster.authored(namespace, RULE).await["spec"]["trafficPolicy"];
     assert_eq!(policy.as_object().unwrap().len(), 1, "put back before it went: {policy}");
     assert!(took < Duration::from_secs(25), "{took:?}");
     assert!(!weir.said("ReleaseTimedOut"));
@@ -338,7 +323,7 @@ async fn goes_after_the_deadline(cluster: Arc<Cluster>) {
     let thaw = "validatingadmissionpolicybinding/stuck";
     cluster.kubectl(&["delete", thaw, "validatingadmissionpolicy/stuck"], "").await.unwrap();
     soon("once it may, all is put back", async || {
-        let rule = object(&cluster, namespace, RULE).await;
+        let rule = cluster.authored(namespace, RULE).await;
         rule["spec"]["trafficPolicy"].get("outlierDetection").is_none()
     })
     .await;

@@ -14,12 +14,12 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use weir_testbed::backends::Behaviour;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, AUDIENCE, Istiod, SERVER_NAME};
-use weir_tests::cluster::{Cluster, page, soon};
+use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
-use crate::governed::{RATE, definition, free, judging, policy};
+use crate::governed::{RATE, definition, judging, policy};
 use crate::istio::{self, Way};
 use crate::stage::Test;
 
@@ -53,14 +53,9 @@ async fn installed(cluster: &Cluster, istiod: SocketAddr, relay: SocketAddr) -> 
     let values = std::fs::read_to_string(values).unwrap();
     let values: Value = serde_saphyr::from_str(&values).unwrap();
     let mut relayed = values["config"]["relay"].clone();
-    relayed["listen"] = json!(relay);
-    relayed["cert_file"] = json!("tls.crt");
-    relayed["key_file"] = json!("tls.key");
-    let upstream = relayed["upstream"].as_object_mut().unwrap();
-    assert!(upstream["address"].as_str().unwrap().contains(SERVER_NAME), "{upstream:?}");
-    upstream.insert("address".to_owned(), json!(format!("https://{istiod}")));
-    upstream.insert("server_name".to_owned(), json!(SERVER_NAME));
-    upstream.insert("ca_file".to_owned(), json!("ca-cert.pem"));
+    let address = relayed["upstream"]["address"].as_str().unwrap();
+    assert!(address.contains(SERVER_NAME), "{address}");
+    here(&mut relayed, istiod, relay);
     let kubernetes = json!({
         "kubeconfig": cluster.kubeconfig(Identity::Admin),
         "balancer": {"policy": "LEAST_REQUEST", "healthy_panic_threshold": 0},
@@ -68,6 +63,17 @@ async fn installed(cluster: &Cluster, istiod: SocketAddr, relay: SocketAddr) -> 
     let config = json!({"data_dir": "data", "kubernetes": kubernetes, "relay": relayed});
     write(&room, "weir.yaml", &config.to_string());
     room
+}
+
+/// A relay's configuration on this machine: the addresses are others, and the certificates are in Weir's
+/// folder.
+pub(crate) fn here(relayed: &mut Value, istiod: SocketAddr, relay: SocketAddr) {
+    relayed["listen"] = json!(relay);
+    relayed["cert_file"] = json!("tls.crt");
+    relayed["key_file"] = json!("tls.key");
+    relayed["upstream"]["address"] = json!(format!("https://{istiod}"));
+    relayed["upstream"]["server_name"] = json!(SERVER_NAME);
+    relayed["upstream"]["ca_file"] = json!("ca-cert.pem");
 }
 
 /// Makes the relay's certificate as the page says, and puts it into a folder as a pod has it mounted.

@@ -6,21 +6,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use serde_json::{Value, json};
-use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod, SERVER_NAME};
 use weir_tests::cluster::kubelet::PORT;
 use weir_tests::cluster::workload::{Workload, service};
-use weir_tests::cluster::{Cluster, page, soon};
+use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::relay::Relay;
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::{Weir, run};
 
-use crate::governed::{RATE, definition, free};
+use crate::deploy;
+use crate::governed::{RATE, definition};
 use crate::istio::{self, Way};
-use crate::secured::{NAME, certified, token, transport};
+use crate::secured::{NAME, certified, here, token, transport};
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -94,23 +92,12 @@ async fn objects(cluster: &Cluster) -> BTreeMap<String, Value> {
     items.collect()
 }
 
-/// The configuration that Helm installed, for a Weir of this machine: the files are where its pod would have
-/// them mounted, and it goes to the API server by its own account's token.
+/// The configuration that Helm installed, with the files where a pod would have them mounted.
 async fn configured(cluster: &Cluster, room: &Path, istiod: SocketAddr, relay: SocketAddr) {
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.admin.clone(), "weir");
-    let text = maps.get("weir").await.unwrap().data.unwrap()["weir.yaml"].clone();
-    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
-    config["data_dir"] = json!("data");
+    let mut config = deploy::installed(cluster).await;
     // Its Prometheus is not here: the proxy's load reports are.
     config["sources"] = json!([]);
-    config["kubernetes"]["kubeconfig"] = json!(cluster.kubeconfig(Identity::Weir));
-    let through = &mut config["relay"];
-    through["listen"] = json!(relay);
-    through["cert_file"] = json!("tls.crt");
-    through["key_file"] = json!("tls.key");
-    through["upstream"]["address"] = json!(format!("https://{istiod}"));
-    through["upstream"]["server_name"] = json!(SERVER_NAME);
-    through["upstream"]["ca_file"] = json!("ca-cert.pem");
+    here(&mut config["relay"], istiod, relay);
     std::fs::write(room.join("weir.yaml"), config.to_string()).unwrap();
 }
 

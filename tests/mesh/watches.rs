@@ -11,13 +11,12 @@ use weir_testbed::ports::Reserved;
 use weir_tests::cluster::identity::{self, Identity};
 use weir_tests::cluster::plane::Store;
 use weir_tests::cluster::sidecar::Sidecar;
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::relay::Relay;
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::{FAST, write};
 
-use crate::governed::free;
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {

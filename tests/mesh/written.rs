@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -88,23 +88,8 @@ fn shown(percent: Option<u32>) -> Arc<Shown> {
     Arc::new(Shown { decision, governed, balanced: Vec::new(), serving: true })
 }
 
-/// An object as its author sees it.
-async fn object(cluster: &Cluster, kind: &str) -> Value {
-    let get = ["get", kind, "cart", "--namespace", NAMESPACE, "--output", "json"];
-    let mut object: Value =
-        serde_json::from_str(&cluster.kubectl(&get, "").await.unwrap()).unwrap();
-    // An istiod of another test writes there what it makes of it.
-    object.as_object_mut().unwrap().remove("status");
-    let metadata = object["metadata"].as_object_mut().unwrap();
-    metadata.retain(|key, value| {
-        let of_server = ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
-        !of_server && value.as_object().is_none_or(|map| !map.is_empty())
-    });
-    object
-}
-
 async fn weights(cluster: &Cluster, kind: &str, list: &str) -> Vec<Option<u64>> {
-    let object = object(cluster, kind).await;
+    let object = cluster.authored(NAMESPACE, [kind, "cart"]).await;
     let list = object.pointer(list).unwrap().as_array().unwrap().clone();
     list.iter().map(|one| one["weight"].as_u64()).collect()
 }
@@ -127,7 +112,10 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     }
     cluster.namespace(NAMESPACE).await;
     cluster.apply(ROUTES).await;
-    let before = [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await];
+    let before = [
+        cluster.authored(NAMESPACE, ["httproute", "cart"]).await,
+        cluster.authored(NAMESPACE, ["virtualservice", "cart"]).await,
+    ];
     let (shows, shown_now) = watch::channel(Some(shown(Some(10))));
     let namespaces = Namespaces::Only([NAMESPACE.to_owned()].into());
     let objects = Objects::new(cluster.admin.clone(), namespaces);
@@ -168,7 +156,10 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
 
     // Nobody wants it any more: all is as it was.
     let same = async || {
-        [object(&cluster, "httproute").await, object(&cluster, "virtualservice").await] == before
+        [
+            cluster.authored(NAMESPACE, ["httproute", "cart"]).await,
+            cluster.authored(NAMESPACE, ["virtualservice", "cart"]).await,
+        ] == before
     };
     shows.send_replace(Some(shown(None)));
     soon("all is as it was found", same).await;

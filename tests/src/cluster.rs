@@ -25,6 +25,7 @@ pub mod workload;
 pub mod yaml;
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use weir_testbed::envoy::eventually;
+use weir_testbed::ports;
 
 use identity::Identity;
 use kubelet::Kubelet;
@@ -172,4 +174,13 @@ impl Cluster {
 /// When it does not come true in time; `what` says what was waited for.
 pub async fn soon(what: &str, condition: impl AsyncFnMut() -> bool) {
     assert!(eventually(SOON, condition).await, "not within {SOON:?}: {what}");
+}
+
+/// An address that nobody uses now.
+///
+/// # Panics
+///
+/// When all ports are taken.
+pub fn free() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
 }

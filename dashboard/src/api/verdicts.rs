@@ -159,8 +159,10 @@ pub(crate) async fn flagger(
         next: next(percent.transpose()?)?,
         since: Moment::from_millis(0),
     };
-    judged(&shared, &asked)?;
-    asked.since = shared.tries.since(&asked.canary, &checksum, shared.now());
+    // Only what Weir knows is remembered.
+    if shared.web.board.read().knows(&asked.canary) {
+        asked.since = shared.tries.since(&asked.canary, &checksum, shared.now());
+    }
     let view = judged(&shared, &asked)?;
     let untried = shared.web.board.read().untried(&asked);
     if !untried {

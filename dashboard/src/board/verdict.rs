@@ -95,6 +95,11 @@ impl Snapshot {
         called(&asked.service, Moment::from_millis(0)) && !called(&asked.canary, asked.since)
     }
 
+    /// Whether Weir knows anything of a service.
+    pub(crate) fn knows(&self, id: &ServiceId) -> bool {
+        self.record(id).is_ok()
+    }
+
     fn record(&self, id: &ServiceId) -> Result<&Record, ServiceId> {
         let services = &self.decision.services;
         let at = services.binary_search_by(|service| service.service.cmp(id));

@@ -1,16 +1,15 @@
 //! A real istiod, against the cluster's API server, without injection: in plain text, or with an authority of
 //! its own and proxies that show tokens.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use weir_testbed::child::{Child, Program};
 use weir_testbed::envoy::Admin;
-use weir_testbed::ports;
 
 use super::identity::Identity;
 use super::kubelet::{REGION, ZONES};
-use super::{Cluster, SOON};
+use super::{Cluster, SOON, free};
 
 /// The route configuration that Istio makes for plain HTTP on port 80.
 pub const ROUTE: &str = "80";
@@ -122,10 +121,6 @@ impl Istiod {
         child.ready(SOON, ready).await.unwrap_or_else(|error| panic!("{error}"));
         Self { child, ads, secured, debug }
     }
-}
-
-fn free() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()))
 }
 
 /// How a client's proxy in a Kubernetes namespace names itself to istiod.

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -35,5 +36,25 @@ impl Cluster {
         let ended = ended.map_err(|_| format!("kubectl {arguments:?} took over {WITHIN:?}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if ended.status.success() { Ok(text(&ended.stdout)) } else { Err(text(&ended.stderr)) }
+    }
+
+    /// An object as its author sees it: without what the API server and controllers keep in it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such object.
+    pub async fn authored(&self, namespace: &str, [kind, name]: [&str; 2]) -> Value {
+        let get = ["get", kind, name, "--namespace", namespace, "--output", "json"];
+        let mut object: Value =
+            serde_json::from_str(&self.kubectl(&get, "").await.unwrap()).unwrap();
+        // An istiod of another test writes there what it makes of it.
+        object.as_object_mut().unwrap().remove("status");
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.retain(|key, value| {
+            let of_server =
+                ["resourceVersion", "generation", "managedFields"].contains(&key.as_str());
+            !of_server && value.as_object().is_none_or(|map| !map.is_empty())
+        });
+        object
     }
 }

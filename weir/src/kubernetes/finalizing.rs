@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weir_collectors::status::{Kind, Publisher, Status as Fares};
@@ -15,7 +15,7 @@ use weir_policies::crd::PLURAL;
 use weir_policies::document::{GROUP, KIND, VERSION};
 
 use super::events::Note;
-use super::leading::Standing;
+use super::leading::{Standing, may_write};
 use super::saying::Events;
 use super::writing::{Done, Names, Objects, WriteTrouble};
 use crate::clock::Clock;
@@ -103,8 +103,7 @@ impl Finalizing {
         let now = self.clock.now();
         let policies = Arc::clone(&self.inputs.policies.borrow_and_update());
         self.going.retain(|name, _| policies.get(name).is_some_and(|one| one.deleting));
-        let standing = self.inputs.standing.as_ref();
-        if !standing.is_none_or(|one| one.borrow().term.is_some_and(|term| term.lasts(now))) {
+        if !may_write(self.inputs.standing.as_ref(), now) {
             return;
         }
         let mut trouble = None;
@@ -155,15 +154,20 @@ impl Finalizing {
     }
 
     async fn change(&self, object: &Object, set: bool) -> Result<bool, WriteTrouble> {
-        let mut finalizers = object.finalizers.clone();
-        finalizers.retain(|one| one != FINALIZER);
-        if set {
-            finalizers.push(FINALIZER.to_owned());
-        }
-        let version = &object.version;
-        let change = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        let others = object.finalizers.iter().map(String::as_str);
+        let change = change((&object.version, others), set);
         self.objects.merge(POLICIES, (&object.namespace, &object.name), &change).await
     }
+}
+
+/// The fields of an object of that version, with and without the finalizer among its others.
+pub(super) fn change<'a>(
+    (version, finalizers): (&str, impl Iterator<Item = &'a str>),
+    set: bool,
+) -> Value {
+    let others = finalizers.filter(|one| *one != FINALIZER);
+    let finalizers: Vec<&str> = others.chain(set.then_some(FINALIZER)).collect();
+    json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}})
 }
 
 fn late(name: &PolicyName, object: &Object) -> Note {

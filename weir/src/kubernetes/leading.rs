@@ -40,6 +40,11 @@ pub struct Standing {
     pub leader: Option<Leader>,
 }
 
+/// Whether this replica may write now: it decides, or there are no others.
+pub(super) fn may_write(standing: Option<&watch::Receiver<Standing>>, now: Moment) -> bool {
+    standing.is_none_or(|one| one.borrow().term.is_some_and(|term| term.lasts(now)))
+}
+
 /// What a replica brings to the election.
 #[derive(Clone, Debug)]
 pub struct Stand<'a> {

@@ -26,7 +26,7 @@ use weir_proxy_adapter::writers::FIELD_MANAGER;
 use weir_proxy_adapter::writers::balancing::Balanced;
 
 use super::events::{Note, Pace, Told, bounded};
-use super::leading::Standing;
+use super::leading::{Standing, may_write};
 use super::status::{Facts, Last, statuses};
 use crate::clock::Clock;
 use crate::goals::objects::{ByName, resource};
@@ -113,11 +113,7 @@ impl Telling {
     }
 
     fn may_write(&self) -> bool {
-        let now = self.clock.now();
-        self.sources
-            .standing
-            .as_ref()
-            .is_none_or(|standing| standing.borrow().term.is_some_and(|term| term.lasts(now)))
+        may_write(self.sources.standing.as_ref(), self.clock.now())
     }
 
     /// A decision was made.

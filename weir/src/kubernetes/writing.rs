@@ -24,7 +24,7 @@ use weir_proxy_adapter::writers::others;
 use weir_proxy_adapter::writers::routes::{Kind, Plan, Wanted};
 
 use super::events::Note;
-use super::leading::Standing;
+use super::leading::{Standing, may_write};
 use super::saying::Events;
 use super::telling::Shown;
 use crate::clock::Clock;
@@ -219,17 +219,13 @@ impl Writing {
         stop.run_until_cancelled(forever).await;
     }
 
-    fn may_write(&self, now: Moment) -> bool {
-        let standing = self.standing.as_ref();
-        standing.is_none_or(|one| one.borrow().term.is_some_and(|term| term.lasts(now)))
-    }
-
     /// Looks whether everything is as decided: where that has changed, and from time to time.
     async fn look(&mut self, due: bool) {
         let now = self.clock.now();
         let Some(shown) = self.shown.borrow_and_update().clone() else { return };
         let decided = (decided(&shown.decision), shown.balanced.clone());
-        if !self.may_write(now) || !(due || self.last.as_ref() != Some(&decided)) {
+        if !may_write(self.standing.as_ref(), now) || !(due || self.last.as_ref() != Some(&decided))
+        {
             return;
         }
         self.last = Some(decided);
@@ -301,6 +297,19 @@ impl Writing {
             return Err(WriteTrouble::Fight { object: object_name, times });
         }
         self.objects.apply(names, object, &patch).await
+    }
+
+    /// Brings back what was not set just now, where that could be looked at.
+    async fn rest_back(
+        &self,
+        (names, mark): (Names, (&str, Restore)),
+        set: Result<Seen>,
+        went: &mut Went,
+    ) {
+        went.restored(match set {
+            Ok(seen) => self.put_back(names, mark, &seen).await,
+            Err(trouble) => Err(trouble),
+        });
     }
 
     /// Brings back what nobody wants any more: whether all of it is.

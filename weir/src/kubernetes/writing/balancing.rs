@@ -25,11 +25,8 @@ type Meant<'a> = (&'a Value, Fields, Option<Unfit>);
 impl Writing {
     /// Brings Istio's rules to what is wanted, and back.
     pub(super) async fn rules(&mut self, wanted: &[Balanced], (now, went): (Moment, &mut Went)) {
-        let done = match self.set_rules(wanted, (now, went)).await {
-            Ok(seen) => self.put_back(RULES, (fields::LABEL, fields::restore), &seen).await,
-            Err(trouble) => Err(trouble),
-        };
-        went.restored(done);
+        let set = self.set_rules(wanted, (now, went)).await;
+        self.rest_back((RULES, (fields::LABEL, fields::restore)), set, went).await;
     }
 
     async fn set_rules(
@@ -53,11 +50,8 @@ impl Writing {
 
     /// Brings annotations of Services to what is wanted, and back.
     pub(super) async fn services(&mut self, wanted: &[Balanced], (now, went): (Moment, &mut Went)) {
-        let done = match self.set_services(wanted, (now, went)).await {
-            Ok(seen) => self.put_back(SERVICES, (fields::LABEL, fields::restore), &seen).await,
-            Err(trouble) => Err(trouble),
-        };
-        went.restored(done);
+        let set = self.set_services(wanted, (now, went)).await;
+        self.rest_back((SERVICES, (fields::LABEL, fields::restore)), set, went).await;
     }
 
     async fn set_services(

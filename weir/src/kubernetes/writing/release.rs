@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::Value;
 use weir_collectors::kubernetes::trouble::Trouble;
 use weir_proxy_adapter::writers::fields;
 use weir_proxy_adapter::writers::routes::{self, Kind, Plan};
@@ -11,7 +11,7 @@ use weir_proxy_adapter::writers::routes::{self, Kind, Plan};
 use super::balancing::{RULES, SERVICES};
 use super::objects::{Names, Objects, place};
 use super::{Restore, Result, WriteTrouble, Writes, pods};
-use crate::kubernetes::finalizing::{FINALIZER, POLICIES};
+use crate::kubernetes::finalizing::{FINALIZER, POLICIES, change};
 
 impl Objects {
     /// Puts back everything that Weir has ever written, and takes its finalizers away; how many objects
@@ -53,14 +53,14 @@ impl Objects {
         for namespace in self.namespaces.each() {
             let all = ListParams::default();
             for policy in self.list(POLICIES, namespace.as_deref(), &all).await? {
-                let finalizers = policy["metadata"]["finalizers"].as_array();
-                let finalizers = finalizers.map(Vec::as_slice).unwrap_or_default();
-                if !finalizers.iter().any(|one| one == FINALIZER) {
+                let metadata = &policy["metadata"];
+                let finalizers = metadata["finalizers"].as_array().into_iter().flatten();
+                let finalizers: Vec<&str> = finalizers.filter_map(Value::as_str).collect();
+                if !finalizers.contains(&FINALIZER) {
                     continue;
                 }
-                let left: Vec<_> = finalizers.iter().filter(|one| **one != FINALIZER).collect();
-                let version = &policy["metadata"]["resourceVersion"];
-                let change = json!({"metadata": {"resourceVersion": version, "finalizers": left}});
+                let version = metadata["resourceVersion"].as_str().unwrap_or_default();
+                let change = change((version, finalizers.into_iter()), false);
                 let done = self.merge(POLICIES, place(&policy), &change).await?;
                 count += usize::from(done);
             }

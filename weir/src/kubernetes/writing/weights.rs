@@ -17,11 +17,8 @@ impl Writing {
         wanted: &[Wanted],
         (now, went): (Moment, &mut Went),
     ) {
-        let done = match self.split(kind, wanted, (now, went)).await {
-            Ok(seen) => self.put_back(kind.names(), (routes::LABEL, routes::restore), &seen).await,
-            Err(trouble) => Err(trouble),
-        };
-        went.restored(done);
+        let set = self.split(kind, wanted, (now, went)).await;
+        self.rest_back((kind.names(), (routes::LABEL, routes::restore)), set, went).await;
     }
 
     async fn split(
