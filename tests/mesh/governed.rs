@@ -45,6 +45,7 @@ fn config(cluster: &Cluster, istiod: &Istiod, relay: SocketAddr) -> String {
         "data_dir: data
 kubernetes:
   kubeconfig: {}
+  namespaces: [governed]
   balancer: {{policy: LEAST_REQUEST, healthy_panic_threshold: 0}}
 relay:
   listen: '{relay}'

@@ -263,8 +263,8 @@ async fn delete(cluster: &Cluster, namespace: &str) -> Duration {
 }
 
 async fn waits_for_its_release(cluster: Arc<Cluster>) {
-    // A Weir that is installed meanwhile would look at the finalizer too.
-    let _home = cluster.home().await;
+    // A Weir that looked at all namespaces would look at the finalizer too.
+    let _apart = cluster.apart().await;
     let namespace = "released";
     let room = cluster.room("weir-released");
     let weir = enforcing(&cluster, namespace, &room).await;
@@ -296,8 +296,8 @@ spec:
 ";
 
 async fn goes_after_the_deadline(cluster: Arc<Cluster>) {
-    // A Weir that is installed meanwhile would look at the finalizer too.
-    let _home = cluster.home().await;
+    // A Weir that looked at all namespaces would look at the finalizer too.
+    let _apart = cluster.apart().await;
     let namespace = "stuck";
     let room = cluster.room("weir-stuck");
     let weir = enforcing(&cluster, namespace, &room).await;

@@ -58,6 +58,7 @@ async fn installed(cluster: &Cluster, istiod: SocketAddr, relay: SocketAddr) -> 
     here(&mut relayed, istiod, relay);
     let kubernetes = json!({
         "kubeconfig": cluster.kubeconfig(Identity::Admin),
+        "namespaces": ["secured"],
         "balancer": {"policy": "LEAST_REQUEST", "healthy_panic_threshold": 0},
     });
     let config = json!({"data_dir": "data", "kubernetes": kubernetes, "relay": relayed});

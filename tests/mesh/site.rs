@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use tokio::sync::OwnedRwLockReadGuard;
 use weir::kubernetes::rights::{RIGHTS, Right, Scope};
 use weir_tests::cluster::Cluster;
 use weir_tests::cluster::identity::Identity;
@@ -21,14 +22,16 @@ use crate::governed::definition;
 pub(crate) struct Site {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) namespace: &'static str,
+    _apart: OwnedRwLockReadGuard<()>,
 }
 
 impl Site {
     /// Makes it, with Weir's definition and account.
     pub(crate) async fn open(cluster: Arc<Cluster>, namespace: &'static str) -> Self {
+        let apart = cluster.apart().await;
         cluster.define(&definition()).await;
         cluster.namespace(namespace).await;
-        let site = Self { cluster, namespace };
+        let site = Self { cluster, namespace, _apart: apart };
         let account = json!({
             "apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": { "name": "weir", "namespace": namespace },

@@ -35,14 +35,14 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use weir_testbed::envoy::eventually;
 use weir_testbed::ports;
 
 use identity::Identity;
 use kubelet::Kubelet;
 use peers::Peers;
-use plane::{ALONE, Plane, Store};
+use plane::{Plane, Ports, Store};
 
 /// How long what several programs do one after another may take: a Deployment is there after two
 /// seconds, a busy machine needs more.
@@ -64,9 +64,7 @@ pub struct Cluster {
     /// Held by the one Envoy Gateway that may run, since its ports are its own choice.
     gateway: Arc<Mutex<()>>,
     /// Held by the one installation of Weir that may be: its account's token names its namespace.
-    home: Arc<Mutex<()>>,
-    /// Held by the one API server that stands alone, for its ports.
-    alone: Arc<Mutex<()>>,
+    home: Arc<RwLock<()>>,
 }
 
 impl Cluster {
@@ -80,9 +78,9 @@ impl Cluster {
         let plane = Plane::start(folder.path(), peers.folder("etcd"), peers.folder("kube")).await;
         let admin = identity::client(folder.path(), Identity::Admin).await;
         let kubelet = Kubelet::start(admin.clone()).await;
-        let (applied, gateway) = (Mutex::default(), Arc::default());
-        let (home, alone) = (Arc::default(), Arc::default());
-        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway, home, alone }
+        let applied = Mutex::default();
+        let (gateway, home) = (Arc::default(), Arc::default());
+        Self { admin, kubelet, peers, _plane: plane, folder, applied, gateway, home }
     }
 
     /// A client of somebody.
@@ -114,8 +112,14 @@ impl Cluster {
     }
 
     /// The namespace that Weir is installed into, for whoever installs it next.
-    pub async fn home(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.home).lock_owned().await
+    pub async fn home(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.home).write_owned().await
+    }
+
+    /// While it is held nobody installs a Weir that looks at all namespaces, so at another test's
+    /// policies too.
+    pub async fn apart(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.home).read_owned().await
     }
 
     /// Applies documents by server-side apply with strict validation, as `kubectl` does.
@@ -156,8 +160,7 @@ impl Cluster {
     pub async fn api_server(&self, name: &str) -> (Store, PathBuf) {
         let room = self.room(name);
         let (etcd, kube) = (self.peers.folder("etcd"), self.peers.folder("kube"));
-        let guard = Arc::clone(&self.alone).lock_owned().await;
-        (Store::start(&room, etcd, kube, ALONE).await.held(guard), room)
+        (Store::start(&room, etcd, kube, Ports::unused()).await, room)
     }
 
     /// Keeps its folder, with all logs, and says where it is.

@@ -6,26 +6,30 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::OwnedMutexGuard;
 use weir_testbed::child::{Child, Program};
 use weir_testbed::envoy::Admin;
+use weir_testbed::ports;
 
 use super::identity::{self, Identity};
 use super::namespace::{NODE, PODS, SERVICES};
 
-/// The ports of one API server, its etcd, and etcd's peers. The namespace is ours alone, so they
-/// are fixed.
+/// The ports of one API server, its etcd, and etcd's peers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
     api: u16,
     etcd: [u16; 2],
 }
 
-/// Those of the cluster that all tests share.
+/// Those of the cluster that all tests share. The namespace is ours alone, so they are fixed.
 pub(super) const SHARED: Ports = Ports { api: 6443, etcd: [2379, 2380] };
 
-/// Those of an API server that stands alone.
-pub(super) const ALONE: Ports = Ports { api: 16443, etcd: [12379, 12380] };
+impl Ports {
+    /// Those of an API server that stands alone. One that was killed may hold its own for a while.
+    pub(super) fn unused() -> Self {
+        let [api, own, peers] = std::array::from_fn(|_| ports::unused().unwrap());
+        Self { api, etcd: [own, peers] }
+    }
+}
 
 /// How long a part may take to be ready: the API server needs three seconds alone, and much more
 /// beside a compiler.
@@ -39,7 +43,6 @@ pub struct Store {
     ports: Ports,
     api: Option<Child>,
     _etcd: Child,
-    _guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Store {
@@ -52,15 +55,9 @@ impl Store {
         let key = folder.join("accounts.key");
         let made = std::process::Command::new(&kube).arg("key").arg(&key).status();
         assert!(made.unwrap().success(), "no key for service accounts");
-        let mut store =
-            Self { folder: folder.to_owned(), kube, ports, api: None, _etcd: etcd, _guard: None };
+        let mut store = Self { folder: folder.to_owned(), kube, ports, api: None, _etcd: etcd };
         store.start_api().await;
         store
-    }
-
-    /// With what keeps others from its ports while it lives.
-    pub(super) fn held(self, guard: OwnedMutexGuard<()>) -> Self {
-        Self { _guard: Some(guard), ..self }
     }
 
     /// Kills the API server; what it stored stays.
