@@ -1,6 +1,7 @@
 //! What is wanted: checked goals, one per service. Documents become these in `policies/`.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -76,6 +77,9 @@ pub struct Rollout {
     pub mode: Mode,
     /// Hold everything as it stands.
     pub suspended: bool,
+    /// Why these versions are left to another controller for now, in words: everything stands.
+    #[serde(default)]
+    pub yields: Option<Arc<str>>,
     /// The version in use.
     pub stable: ServiceId,
     /// The new version.

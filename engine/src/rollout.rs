@@ -196,6 +196,7 @@ impl<M: Default> Progress<M> {
         self.leads_to = Some(to);
         self.goal.mode = goal.mode;
         self.goal.suspended = goal.suspended;
+        self.goal.yields.clone_from(&goal.yields);
     }
 
     /// The step of other steps that this weight has not passed yet.
@@ -222,7 +223,8 @@ impl<M: Default> Progress<M> {
     }
 
     fn decide<D: Model<Memory = M>>(&mut self, given: &Given<'_>, model: &D) -> RolloutDecision {
-        let seen = self.see(given);
+        // What another controller's split shows is no proof for this one.
+        let seen = self.goal.yields.is_none() && self.see(given);
         let versions = share::Versions::of(&self.goal, given.services);
         let held = self.held(given);
         let reason = held.unwrap_or_else(|| {
@@ -244,6 +246,7 @@ impl<M: Default> Progress<M> {
             failures: self.failures,
             verdict: self.verdict.clone(),
             reason,
+            yields: self.goal.yields.clone(),
             offer: self.offer,
         }
     }
@@ -251,12 +254,16 @@ impl<M: Default> Progress<M> {
     /// Why everything stays as it is, if it does.
     fn held(&self, given: &Given<'_>) -> Option<Reason> {
         let age = given.at.since(self.fresh);
-        if self.goal.mode == Mode::Observe {
+        if !self.wanted {
+            Some(Reason::Gone)
+        } else if self.goal.mode == Mode::Observe {
             Some(Reason::Observing)
         } else if !self.has_begun() {
             Some(Reason::Awaiting)
-        } else if self.goal.suspended || !self.wanted {
+        } else if self.goal.suspended {
             Some(Reason::Suspended)
+        } else if self.goal.yields.is_some() {
+            Some(Reason::Yielding)
         } else if given.observation.unrecorded {
             Some(Reason::Unrecorded)
         } else if age > self.goal.stale_after.unwrap_or(STALE_AFTER) {

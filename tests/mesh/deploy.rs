@@ -227,12 +227,12 @@ async fn may(cluster: &Cluster, namespace: &str, kind: (&str, &str), verb: &str)
     answer.status.unwrap().allowed
 }
 
-/// Whether a right is needed with these words of `kubernetes.writes`, as its row says.
+/// Whether a right is needed with these words of `kubernetes.writes`, or with a `relay`, as its row says.
 fn asked(right: &Right, writes: &[&str]) -> bool {
     let Some((_, only)) = right.why.split_once("only with writes:") else { return true };
     match only.trim().trim_start_matches('[').trim_end_matches(']') {
-        "" => !writes.is_empty(),
-        "other than draining" => writes.iter().any(|word| *word != "draining"),
+        "" => writes.iter().any(|word| *word != "relay"),
+        "other than draining, or a relay" => writes.iter().any(|word| *word != "draining"),
         word => writes.contains(&word),
     }
 }
@@ -328,6 +328,10 @@ async fn it_comes_and_goes(cluster: Arc<Cluster>) {
     assert_eq!(surplus(&cluster, "shop", (&watched, &[])).await, Vec::<String>::new());
     assert_eq!(surplus(&cluster, HOME, (&watched, &[])).await, Vec::<String>::new());
     it_works_with_them(&cluster).await;
+    let relay = "config.relay.upstream.address=http://istiod.istio-system:15010";
+    let upgrade = ["upgrade", "weir", &chart, "--reuse-values", "--set", relay];
+    helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
+    assert_eq!(surplus(&cluster, "shop", (&watched, &["relay"])).await, Vec::<String>::new());
 
     let more = values("replicas");
     let all = ["routes", "draining", "destination_rules", "linkerd"];

@@ -187,13 +187,30 @@ async fn it_asks(cluster: Arc<Cluster>) {
         sources.contains("Flagger's Canary shop is at work")
     })
     .await;
+    soon("its rollout stands", async || {
+        let shown = weir.ask(&format!("/api/v1/services/{namespace}/shop")).await.to_string();
+        shown.contains("held: Flagger's Canary shop is at work")
+    })
+    .await;
+    soon("the second step is taken", async || canary_weight(&cluster, namespace).await == 50).await;
     let route = read(&cluster, namespace, "virtualservice", "shop").await;
     assert!(route["metadata"]["annotations"].get("weir.dev/weights-before").is_none(), "{route}");
-    // While its policy enforced it, the relay split the requests too: that is not Flagger's to find out.
+    soon("the proxy splits as Flagger says", async || {
+        let weights = ["shop-primary", "shop-canary"].map(|name| istiod::host(namespace, name));
+        let dump = client.envoy.admin.config_dump().await.unwrap();
+        weights.iter().all(|host| {
+            let cluster = format!("outbound|80||{host}");
+            let half = |to: &Value| to["name"] == cluster && to["weight"] == 50;
+            istio::search(&dump, "clusters", &|all| {
+                all.as_array().is_some_and(|all| all.iter().any(half))
+            })
+            .is_some()
+        })
+    })
+    .await;
     let observe = ["patch", "atp", "shop", "--namespace", namespace, "--type=merge", "--patch"];
     let observe = [&observe[..], &[r#"{"spec": {"mode": "Observe"}}"#]].concat();
     cluster.kubectl(&observe, "").await.unwrap();
-    soon("the second step is taken", async || canary_weight(&cluster, namespace).await == 50).await;
     soon("it is promoted", async || {
         ["Promoting", "Finalising", "Succeeded"].contains(&&*phase(&cluster, namespace).await)
     })

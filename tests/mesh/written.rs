@@ -2,6 +2,7 @@
 //! work, and back as it was.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
@@ -18,13 +19,21 @@ use weir_engine::goal::Mode;
 use weir_engine::names::ServiceId;
 use weir_engine::rollout::{Phase, Reason, RolloutDecision};
 use weir_engine::units::Ratio;
-use weir_tests::cluster::{Cluster, soon};
+use weir_tests::cluster::identity::Identity;
+use weir_tests::cluster::workload::{self, Workload};
+use weir_tests::cluster::{Cluster, free, soon};
+use weir_tests::weir::Weir;
+use weir_tests::world::write;
 
+use crate::governed::definition;
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
     let needs = &["istiod", "flagger"];
-    vec![Test::new("written::weights_come_and_go", needs, weights_come_and_go)]
+    vec![
+        Test::new("written::weights_come_and_go", needs, weights_come_and_go),
+        Test::new("written::they_go_with_their_policy", &["istiod"], they_go_with_their_policy),
+    ]
 }
 
 const NAMESPACE: &str = "written";
@@ -80,6 +89,7 @@ fn shown(percent: Option<u32>) -> Arc<Shown> {
         failures: 0,
         verdict: Verdict::default(),
         reason: Reason::Gathering,
+        yields: None,
         offer: None,
     });
     let decision =
@@ -96,6 +106,13 @@ async fn weights(cluster: &Cluster, kind: &str, list: &str) -> Vec<Option<u64>> 
 
 const LISTS: [(&str, &str); 2] =
     [("httproute", "/spec/rules/1/backendRefs"), ("virtualservice", "/spec/http/0/route")];
+
+/// Whether Weir is named as an owner of fields.
+async fn owns(cluster: &Cluster) -> bool {
+    let get = ["get", "httproute,virtualservice", "--namespace", NAMESPACE, "--output", "json"];
+    let get = [&get[..], &["--show-managed-fields"]].concat();
+    cluster.kubectl(&get, "").await.unwrap().contains("\"manager\": \"weir-controller\"")
+}
 
 async fn until_weights(cluster: &Cluster, expected: [u64; 2]) {
     for (kind, list) in LISTS {
@@ -161,12 +178,91 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
             cluster.authored(NAMESPACE, ["virtualservice", "cart"]).await,
         ] == before
     };
+    assert!(owns(&cluster).await, "it says that it owns them");
     shows.send_replace(Some(shown(None)));
     soon("all is as it was found", same).await;
+    soon("nothing is its own any more", async || !owns(&cluster).await).await;
     shows.send_replace(Some(shown(Some(30))));
     until_weights(&cluster, [7_000, 3_000]).await;
     running.shutdown().await;
     assert_eq!(objects.release(writes).await.unwrap(), 2);
     assert!(same().await, "also when it is released by hand");
+    assert!(!owns(&cluster).await);
     assert_eq!(objects.release(writes).await.unwrap(), 0, "there is nothing left to put back");
+}
+
+/// A rollout of two versions that serve, and the route to both.
+const ROLLOUT: &str = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart-v1, namespace: taken-over}
+spec: {selector: {app: cart, version: v1}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart-v2, namespace: taken-over}
+spec: {selector: {app: cart, version: v2}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: taken-over}
+spec:
+  hosts: [cart]
+  http:
+    - route:
+        - {destination: {host: cart-v1}, weight: 99}
+        - {destination: {host: cart-v2}, weight: 1}
+---
+apiVersion: weir.dev/v1alpha1
+kind: AdaptiveTrafficPolicy
+metadata: {name: cart, namespace: taken-over}
+spec:
+  targetRefs: [{group: '', kind: Service, name: cart}]
+  mode: Enforce
+  rollout: {stableRef: {name: cart-v1}, canaryRef: {name: cart-v2}, stepWeights: [20]}
+";
+
+async fn they_go_with_their_policy(cluster: Arc<Cluster>) {
+    let namespace = "taken-over";
+    cluster.define(&cluster.peers.folder("istiod").join("crds")).await;
+    cluster.define(&definition()).await;
+    cluster.namespace(namespace).await;
+    let of = |version| Workload { namespace, app: "cart", version, replicas: 2, spare: false };
+    let pods = [of("v1").document(), of("v2").document(), workload::service(namespace, "cart")];
+    cluster.apply(&(pods.concat() + ROLLOUT)).await;
+    cluster.ready(namespace, "cart", 4).await;
+    let route = ["virtualservice", "cart"];
+    let before = cluster.authored(namespace, route).await;
+
+    let room = cluster.room("weir-taken-over");
+    let service =
+        |name: &str| json!({"namespace": namespace, "name": name, "endpoints": {"kubernetes": {}}});
+    let config = json!({
+        "data_dir": "data",
+        "kubernetes": {
+            "kubeconfig": cluster.kubeconfig(Identity::Admin),
+            "namespaces": [namespace],
+            "writes": ["routes"],
+        },
+        "services": [
+            {"namespace": namespace, "name": "cart", "endpoints": {"versions": true}},
+            service("cart-v1"),
+            service("cart-v2"),
+        ],
+    });
+    write(&room, "weir.yaml", &config.to_string());
+    let weir = Weir::start(&room, free()).await;
+    soon("the first step is written", async || {
+        let route = cluster.authored(namespace, route).await;
+        route["spec"]["http"][0]["route"][1]["weight"] == 2_000
+    })
+    .await;
+
+    let began = Instant::now();
+    let delete = ["delete", "atp", "cart", "--namespace", namespace, "--timeout=60s"];
+    cluster.kubectl(&delete, "").await.unwrap();
+    assert_eq!(cluster.authored(namespace, route).await, before, "put back before it went");
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    assert!(!weir.said("ReleaseTimedOut"));
 }

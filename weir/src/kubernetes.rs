@@ -7,6 +7,8 @@ pub mod status;
 pub mod events;
 pub mod telling;
 pub mod saying;
+pub mod others;
+mod quiet;
 pub mod writing;
 pub mod finalizing;
 pub mod rights;

@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::{self, Endpoints};
 use crate::control::Said;
 use crate::governed::{Governed, Sources};
+use crate::kubernetes::others::AtWork;
 use crate::kubernetes::telling::Shown as Decided;
 use crate::patterns::Seen;
 use crate::replicas::{Heard, Replicas};
@@ -70,6 +71,8 @@ pub struct Inputs {
     pub said: mpsc::Receiver<Said>,
     /// Policies in force.
     pub policies: watch::Receiver<InForce>,
+    /// Which rollouts wait for other controllers; none where nobody looks.
+    pub at_work: Option<watch::Receiver<Arc<AtWork>>>,
     /// What is governed.
     pub governed: watch::Receiver<Arc<Governed>>,
     /// Other replicas, of which one decides; none where there are no others.

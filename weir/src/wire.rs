@@ -240,6 +240,7 @@ impl Assembly {
         let log = self.serve_proxies((server, leader), reports_to, xds);
         let governed = self.govern(&state, (policies.clone(), &discovered, wanted));
         let standing = replicas.as_ref().map(|replicas| replicas.standing.clone());
+        let at_work = self.watch_others(&policies);
         let cluster = self.tell_cluster(&policies, objects_known, standing);
         let (serving, serves) = watch::channel(false);
         let (asked, indicated) = mpsc::channel(INTAKE_CAPACITY);
@@ -270,6 +271,7 @@ impl Assembly {
             fitted,
             said,
             policies,
+            at_work,
             governed,
             replicas,
             discovered,

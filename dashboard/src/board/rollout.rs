@@ -140,7 +140,7 @@ pub(crate) fn view(rollout: &RolloutDecision) -> RolloutView {
         steps: rollout.steps.iter().map(|step| step.value()).collect(),
         failures: rollout.failures,
         finding: finding(rollout.verdict.finding),
-        why: rollout.reason.to_string(),
+        why: rollout.why(),
         evidence: rollout.verdict.to_string(),
         offer: offer::of_rollout(rollout),
         comparisons: rollout.verdict.comparisons.iter().map(comparison).collect(),

@@ -44,7 +44,8 @@ impl Snapshot {
         };
         let decided = self.decision.rollouts.iter();
         let decided = decided.map(|one| &**one).find(|r| pair(&r.service, &r.stable, &r.canary));
-        if let Some(rollout) = decided.filter(|rollout| rollout.acts()) {
+        if let Some(rollout) = decided.filter(|rollout| rollout.acts() && rollout.yields.is_none())
+        {
             return Ok(of_rollout(rollout));
         }
         let goals = self.goals.rollouts.iter();

@@ -33,6 +33,10 @@ impl<M> Progress<M> {
         }
     }
 
+    fn is_halted(&self) -> bool {
+        self.goal.suspended || self.goal.yields.is_some()
+    }
+
     /// Whether anything was ever done: what has begun is judged, and goes back when it fails.
     pub(super) fn has_begun(&self) -> bool {
         self.goal.mode == Mode::Enforce || self.approved > 0 || self.weight > Ratio::ZERO
@@ -41,7 +45,7 @@ impl<M> Progress<M> {
     /// What waits now.
     pub(super) fn offered(&self, given: &Given<'_>) -> Option<StepOffer> {
         let Phase::Stepping { step } = self.phase else { return None };
-        let asks = self.goal.mode == Mode::Recommend && self.wanted && !self.goal.suspended;
+        let asks = self.goal.mode == Mode::Recommend && self.wanted && !self.is_halted();
         let weight = *self.goal.steps.get(step as usize)?;
         if !asks || !self.awaits(step) || self.leads_to.is_some() {
             return None;

@@ -1,5 +1,6 @@
 //! What is decided for a new version, and why.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -36,6 +37,9 @@ pub struct RolloutDecision {
     pub verdict: Verdict,
     /// Why the weight is what it is.
     pub reason: Reason,
+    /// Why it is left to another controller for now, in words.
+    #[serde(default)]
+    pub yields: Option<Arc<str>>,
     /// In Recommend: the step that waits for a person's approval.
     #[serde(default)]
     pub offer: Option<StepOffer>,
@@ -49,6 +53,12 @@ impl RolloutDecision {
             Mode::Recommend => self.weight > Ratio::ZERO,
             Mode::Observe => false,
         }
+    }
+
+    /// Whether it is still done in routes that belong to others: what nobody wants any more comes
+    /// back there as it was found. A route of Weir's own leads somewhere in any case.
+    pub fn acts_on_others(&self) -> bool {
+        self.acts() && self.reason != Reason::Gone
     }
 }
 
@@ -76,7 +86,7 @@ pub enum Phase {
 pub enum Reason {
     /// Nothing is acted on in this mode.
     Observing,
-    /// The policy is suspended, or gone: everything stays.
+    /// The policy is suspended: everything stays.
     Suspended,
     /// The journal cannot be written.
     Unrecorded,
@@ -120,6 +130,10 @@ pub enum Reason {
     TakenOver,
     /// The next step waits for a person.
     Awaiting,
+    /// The policy is gone, or says nothing of a new version any more: everything stays.
+    Gone,
+    /// Another controller moves requests between these versions, or may do so.
+    Yielding,
 }
 
 impl Reason {
@@ -131,7 +145,9 @@ impl Reason {
             | Self::Unrecorded
             | Self::Silent { .. }
             | Self::NoEndpoint { .. }
-            | Self::Awaiting => true,
+            | Self::Awaiting
+            | Self::Gone
+            | Self::Yielding => true,
             Self::Moving { .. }
             | Self::Gathering
             | Self::Failing { .. }

@@ -48,6 +48,7 @@ fn goal() -> Rollout {
         policy: PolicyName::from("shop/search"),
         mode: Mode::Enforce,
         suspended: false,
+        yields: None,
         stable: id("search-v6"),
         canary: id("search-v7"),
         steps: [0.02, 0.1, 0.5].map(Ratio::clamped).to_vec(),
@@ -262,6 +263,24 @@ fn only_enforcing_moves_anything() {
     run.goals.rollouts.clear();
     run.seconds(60, Finding::Pass);
     assert_eq!(run.last().weight, before, "a policy that goes leaves the route as it is");
+    assert!(run.last().acts() && !run.last().acts_on_others(), "but a route of others' comes back");
+}
+
+#[test]
+fn while_another_controller_is_at_work_nothing_moves_and_nothing_is_judged() {
+    let mut run = Run::new(goal());
+    run.seconds(5, Finding::Inconclusive);
+    let before = run.last().weight;
+    run.goals.rollouts[0].yields = Some(Arc::from("Flagger's Canary search is at work"));
+    run.seconds(3_600, Finding::Fail);
+    assert_eq!((run.last().weight, run.last().failures), (before, 0));
+    assert_eq!(run.last().reason, Reason::Yielding);
+    assert!(run.last().to_string().contains("held: Flagger's Canary search is at work"));
+    run.goals.rollouts[0].yields = None;
+    run.seconds(20, Finding::Inconclusive);
+    assert_eq!(run.last().reason, Reason::Gathering, "that time was not its own");
+    run.seconds(60, Finding::Pass);
+    assert!(run.last().weight > before, "and it goes on");
 }
 
 #[test]
@@ -275,7 +294,7 @@ fn a_version_that_went_back_is_tried_again_only_once_its_policy_was_away() {
     assert_eq!(run.last().phase, Phase::GivenUp);
     let wanted = run.goals.rollouts.pop().unwrap();
     run.seconds(2, Finding::Pass);
-    assert_eq!((run.last().phase, run.last().reason), (Phase::GivenUp, Reason::Suspended));
+    assert_eq!((run.last().phase, run.last().reason), (Phase::GivenUp, Reason::Gone));
     run.goals.rollouts.push(wanted.clone());
     assert!((run.second(Finding::Inconclusive, true) - 0.01).abs() < 1e-9);
     assert_eq!((run.last().phase, run.last().failures), (Phase::Stepping { step: 0 }, 0));

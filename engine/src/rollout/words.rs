@@ -17,7 +17,7 @@ impl fmt::Display for RolloutDecision {
             Phase::Paused => f.write_str("paused, ")?,
             Phase::Watching | Phase::Done => {}
         }
-        write!(f, "{}", self.reason)?;
+        f.write_str(&self.why())?;
         if !self.verdict.comparisons.is_empty() {
             write!(f, "; {}", self.verdict)?;
         }
@@ -26,6 +26,14 @@ impl fmt::Display for RolloutDecision {
 }
 
 impl RolloutDecision {
+    /// Why the weight is what it is, in words.
+    pub fn why(&self) -> String {
+        match &self.yields {
+            Some(why) if self.reason == Reason::Yielding => alloc::format!("held: {why}"),
+            Some(_) | None => alloc::format!("{}", self.reason),
+        }
+    }
+
     /// The step that waits for a person, in words.
     pub fn offered(&self) -> Option<String> {
         self.offer.map(|offer| alloc::format!("send {} to {}", offer.weight, self.canary))
@@ -36,7 +44,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Observing => f.write_str("only shown in this mode"),
-            Self::Suspended => f.write_str("held: the policy is suspended or gone"),
+            Self::Suspended => f.write_str("held: the policy is suspended"),
             Self::Unrecorded => f.write_str("held: the journal cannot be written"),
             Self::Silent { age } => write!(f, "held: no telemetry for {}", Seconds(*age)),
             Self::NoEndpoint { canary: true } => {
@@ -55,6 +63,8 @@ impl fmt::Display for Reason {
             Self::Watched { left } => write!(f, "taken over, watched for {}", Seconds(*left)),
             Self::TakenOver => f.write_str("taken over"),
             Self::Awaiting => f.write_str("the next step waits for approval"),
+            Self::Gone => f.write_str("held: no policy wants it any more"),
+            Self::Yielding => f.write_str("held: another controller is at work"),
         }
     }
 }

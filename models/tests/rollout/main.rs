@@ -43,6 +43,7 @@ fn goals() -> Goals {
         policy: "shop/search".into(),
         mode: Mode::Enforce,
         suspended: false,
+        yields: None,
         stable: id("v6"),
         canary: id("v7"),
         steps: [0.05, 0.2, 0.5].map(Ratio::clamped).to_vec(),

@@ -88,6 +88,7 @@ pub(super) fn rollout(policy: &AdaptiveTrafficPolicy, services: &[ServiceId]) ->
         policy: PolicyName::from(policy.metadata.to_string()),
         mode: mode(spec),
         suspended: is_suspended(spec),
+        yields: None,
         stable: version(&written.stable_ref),
         canary: version(&written.canary_ref),
         steps: steps(written),

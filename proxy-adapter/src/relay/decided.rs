@@ -40,7 +40,10 @@ impl Opinions {
             let clusters = realisation.clusters.iter();
             named.extend(clusters.map(|name| (name.to_string(), Arc::clone(&opinion))));
         }
-        let rollouts = || decision.rollouts.iter().filter(|rollout| rollout.acts());
+        // A route through which another controller moves requests is its own until it is done.
+        let ours =
+            |rollout: &&Arc<RolloutDecision>| rollout.acts_on_others() && rollout.yields.is_none();
+        let rollouts = || decision.rollouts.iter().filter(ours);
         Self {
             named,
             anywhere: Arc::new(anywhere),
@@ -135,7 +138,40 @@ mod tests {
     use weir_engine::decision::{Form, Group};
     use weir_engine::names::Locality;
 
+    use weir_engine::comparison::Verdict;
+    use weir_engine::goal::Mode;
+    use weir_engine::rollout::{Phase, Reason};
+
     use super::*;
+
+    #[test]
+    fn a_split_that_nobody_wants_or_that_is_anothers_is_left_alone() {
+        let id = |name| ServiceId::new("shop", name);
+        for (reason, yields, expected) in [
+            (Reason::Gathering, None, 1),
+            (Reason::Gone, None, 0),
+            (Reason::Yielding, Some("Flagger's Canary cart is at work"), 0),
+        ] {
+            let rollout = RolloutDecision {
+                service: id("cart"),
+                policy: "shop/cart".into(),
+                mode: Mode::Enforce,
+                stable: id("cart-v1"),
+                canary: id("cart-v2"),
+                weight: Ratio::clamped(0.1),
+                phase: Phase::Stepping { step: 0 },
+                steps: vec![],
+                failures: 0,
+                verdict: Verdict::default(),
+                reason,
+                yields: yields.map(Arc::from),
+                offer: None,
+            };
+            let decision = Decision { rollouts: vec![Arc::new(rollout)], ..Decision::default() };
+            let opinions = Opinions::of_decision(&decision, &Topology::default());
+            assert_eq!(opinions.parts.len(), expected, "{reason:?}");
+        }
+    }
 
     /// A member's address, weight and health.
     type Written<'a> = (&'a str, u32, Health);

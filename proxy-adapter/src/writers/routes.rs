@@ -91,6 +91,8 @@ impl Kind {
 /// How requests are to be split over two versions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
+    /// What clients call.
+    pub service: ServiceId,
     /// What takes over.
     pub canary: ServiceId,
     /// What has been there.

@@ -27,6 +27,7 @@ fn rollout(weight: f64) -> RolloutDecision {
         failures: 0,
         verdict: Verdict::default(),
         reason: Reason::Gathering,
+        yields: None,
         offer: None,
     }
 }

@@ -72,7 +72,8 @@ pub fn log_quietly() {
 
 /// Logs to standard error: text on a terminal, JSON lines otherwise. `WEIR_LOG` filters.
 pub fn log() {
-    let filter = filter("info");
+    // The Kubernetes client warns of each kind that a cluster does not know, which is no trouble.
+    let filter = filter("info,kube_client=error");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         logger.with_target(false).with_ansi(coloured()).init();

@@ -122,14 +122,14 @@ pub const WRITING: &[Right] = &[
         resource: "canaries",
         verbs: &["list"],
         scope: Scope::Watched,
-        why: "whether Flagger is at work on a service; only with writes: other than draining",
+        why: "whether Flagger is at work on a service; only with writes: other than draining, or a relay",
     },
     Right {
         group: "argoproj.io",
         resource: "rollouts",
         verbs: &["list"],
         scope: Scope::Watched,
-        why: "whether Argo Rollouts is at work on a service; only with writes: other than draining",
+        why: "whether Argo Rollouts is at work on a service; only with writes: other than draining, or a relay",
     },
     Right {
         group: "",

@@ -2,6 +2,7 @@
 //!
 //! Only whoever decides writes, at its own pace, and never in the way of a decision.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use weir_proxy_adapter::writers::balancing::Balanced;
 
 use super::events::{Note, Pace, Told, bounded};
 use super::leading::{Standing, may_write};
+use super::quiet::Quiet;
 use super::status::{Facts, Last, statuses};
 use crate::clock::Clock;
 use crate::goals::objects::{ByName, resource};
@@ -39,6 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Statuses that are written in one look: a cluster's first look at a thousand policies is spread
 /// over a few minutes.
 const WRITES_MAX: usize = 20;
+
+/// Events that wait for an API server that does not take them; older ones are dropped for newer ones.
+const WAITING_MAX: usize = 100;
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -76,7 +81,10 @@ pub struct Telling {
     clock: Clock,
     told: Told,
     pace: Pace,
+    /// Events that are not written yet, with the time of each.
+    waiting: VecDeque<(Note, Moment)>,
     last: Last,
+    quiet: Quiet,
     publisher: Publisher,
 }
 
@@ -91,8 +99,18 @@ impl Telling {
     pub fn new(client: Client, sources: Sources, clock: Clock) -> (Self, watch::Receiver<Fares>) {
         let (publisher, fares) =
             Publisher::new("kubernetes", Kind::Kubernetes, "status of policies, and events");
-        let (told, pace, last) = (Told::default(), Pace::default(), Last::default());
-        (Self { client, sources, clock, told, pace, last, publisher }, fares)
+        let telling = Self {
+            client,
+            sources,
+            clock,
+            told: Told::default(),
+            pace: Pace::default(),
+            waiting: VecDeque::new(),
+            last: Last::default(),
+            quiet: Quiet::default(),
+            publisher,
+        };
+        (telling, fares)
     }
 
     /// Tells until `stop`.
@@ -123,7 +141,8 @@ impl Telling {
         let goals = self.sources.policies.borrow().goals().clone();
         let policy = |id: &ServiceId| goals.of(id).map(|goal| goal.policy.clone());
         let notes = self.told.of_decision(&shown.decision, policy);
-        self.write_events(notes).await;
+        self.note(notes);
+        self.write_events().await;
     }
 
     async fn look(&mut self) {
@@ -143,6 +162,8 @@ impl Telling {
         if !self.may_write() {
             return;
         }
+        let notes = self.told.of_statuses(&statuses);
+        self.note(notes);
         let mut written = 0;
         for (name, status) in &statuses {
             let Some(object) = objects.get(name) else { continue };
@@ -151,13 +172,15 @@ impl Telling {
                 continue;
             }
             written += 1;
-            self.write_status((&object.namespace, &object.name), &value).await;
+            if !self.write_status((&object.namespace, &object.name), &value).await {
+                break;
+            }
         }
-        let notes = self.told.of_statuses(&statuses);
-        self.write_events(notes).await;
+        self.write_events().await;
     }
 
-    async fn write_status(&self, (namespace, name): (&str, &str), status: &Value) {
+    /// Whether the API server takes more.
+    async fn write_status(&self, (namespace, name): (&str, &str), status: &Value) -> bool {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource());
         let body = body((namespace, name), status);
@@ -168,46 +191,75 @@ impl Telling {
             group: GROUP,
             namespace: Some(namespace.to_owned()),
         };
-        self.noted("patch", place, api.patch_status(name, &parameters, &patch)).await;
+        self.noted("patch", place, api.patch_status(name, &parameters, &patch)).await
     }
 
-    async fn write_events(&mut self, notes: Vec<Note>) {
-        if notes.is_empty() || !self.may_write() {
+    /// What there is to write, if this replica is who writes it.
+    fn note(&mut self, notes: Vec<Note>) {
+        if !self.may_write() {
             return;
         }
-        let objects = Arc::clone(&self.sources.objects.borrow());
+        let now = self.clock.now();
         for note in notes {
-            let now = self.clock.now();
             if !self.pace.pass(now) {
                 tracing::debug!(dropped = self.pace.dropped, "too many events at once");
                 continue;
             }
-            let event = event(&note, &objects, now);
+            if self.waiting.len() >= WAITING_MAX {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back((note, now));
+        }
+    }
+
+    async fn write_events(&mut self) {
+        if !self.may_write() {
+            return;
+        }
+        let objects = Arc::clone(&self.sources.objects.borrow());
+        while let Some((note, at)) = self.waiting.pop_front() {
+            let event = event(&note, &objects, at);
             let namespace = event.metadata.namespace.clone().unwrap_or_default();
             let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
             let place =
                 Place { resource: "events", group: "events.k8s.io", namespace: Some(namespace) };
             let parameters = PostParams::default();
-            self.noted("create", place, api.create(&parameters, &event)).await;
+            if !self.noted("create", place, api.create(&parameters, &event)).await {
+                self.waiting.push_front((note, at));
+                return;
+            }
         }
     }
 
-    /// Waits for an answer, and notes how it went.
+    /// Waits for an answer, and notes how it went: whether there is no use in asking this again, or no need.
     async fn noted<T>(
         &self,
         verb: &'static str,
         place: Place,
         asking: impl Future<Output = kube::Result<T>>,
-    ) {
-        let at = self.clock.now();
-        match timeout(ANSWER_WITHIN, asking).await {
-            Ok(Ok(_)) => self.publisher.succeeded(at),
-            // It was deleted meanwhile.
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
-            Ok(Err(error)) => self.publisher.failed(at, &Trouble::of(&error, &place, verb)),
-            Err(_) => self.publisher.failed(at, &Trouble::Silent { place, after: ANSWER_WITHIN }),
+    ) -> bool {
+        if self.quiet.may_ask().is_err() {
+            return false;
         }
+        let at = self.clock.now();
+        let trouble = match timeout(ANSWER_WITHIN, asking).await {
+            Ok(Ok(_)) => {
+                self.publisher.succeeded(at);
+                return true;
+            }
+            // It was deleted meanwhile.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return true,
+            Ok(Err(error)) => self.quiet.heed(Trouble::of(&error, &place, verb)),
+            Err(_) => Trouble::Silent { place, after: ANSWER_WITHIN },
+        };
+        self.publisher.failed(at, &trouble);
+        is_final(&trouble)
     }
+}
+
+/// Whether only this was refused, and would be again. All else is the API server's own trouble, and passes.
+fn is_final(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Forbidden { .. } | Trouble::Refused { code: 400 | 409 | 422, .. })
 }
 
 /// What is applied: the fields that Weir owns, and nothing else.

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,6 @@ use weir_engine::decision::Decision;
 use weir_engine::names::PolicyName;
 use weir_engine::units::Moment;
 use weir_proxy_adapter::writers::balancing::{Balanced, Unfit};
-use weir_proxy_adapter::writers::others;
 use weir_proxy_adapter::writers::routes::{Kind, Plan, Wanted};
 
 use super::events::Note;
@@ -65,6 +63,11 @@ impl Writes {
         self != Self::default()
     }
 
+    /// Whether requests are moved between versions by it.
+    pub fn moves(self) -> bool {
+        self.routes || self.linkerd
+    }
+
     /// The kinds of routes.
     fn kinds(self) -> Vec<Kind> {
         let common = if self.routes { &Kind::COMMON[..] } else { &[] };
@@ -105,7 +108,7 @@ pub enum WriteTrouble {
     Unfit(#[from] Unfit),
 }
 
-type Result<T> = std::result::Result<T, WriteTrouble>;
+pub(super) type Result<T> = std::result::Result<T, WriteTrouble>;
 
 /// What an object that nobody wants anything of is put back by.
 type Restore = fn(&Value) -> Plan;
@@ -290,7 +293,7 @@ impl Writing {
         let Plan::Write { patch, contests } = plan else { return Ok(false) };
         let (namespace, name) = place(object);
         let object_name = format!("{}.{} {namespace}/{name}", names.3, names.0);
-        if let Some(controller) = self.busy(namespace, services).await? {
+        if let Some(controller) = self.objects.controllers(namespace).await?.at_work(services) {
             return Err(WriteTrouble::Yields { controller, object: object_name });
         }
         if contests && let Some(times) = self.fights.lost(&object_name, now) {
@@ -326,45 +329,28 @@ impl Writing {
                 continue;
             }
             if let Plan::Write { patch, .. } = restore(&object) {
-                all &= self.objects.apply(names, &object, &patch).await?;
+                all &= self.objects.bring_back(names, &object, &patch).await?;
                 tracing::info!(kind = names.2, name, namespace, "put back as it was found");
             }
         }
         Ok(all)
-    }
-
-    /// Who else is at work on these services.
-    async fn busy(&self, namespace: &str, services: &[&str]) -> Result<Option<String>> {
-        let parameters = ListParams::default();
-        let flagger = ("flagger.app", "v1beta1", "Canary", "canaries");
-        for canary in self.objects.list(flagger, Some(namespace), &parameters).await? {
-            if let Some(name) = others::flagger(&canary, services) {
-                return Ok(Some(format!("Flagger's Canary {name}")));
-            }
-        }
-        let argo = ("argoproj.io", "v1alpha1", "Rollout", "rollouts");
-        for rollout in self.objects.list(argo, Some(namespace), &parameters).await? {
-            if let Some(name) = others::argo(&rollout, services) {
-                return Ok(Some(format!("the Argo Rollout {name}")));
-            }
-        }
-        Ok(None)
     }
 }
 
 /// The policies of which something may be written.
 fn policies(shown: &Shown) -> BTreeSet<PolicyName> {
     let services = shown.decision.services.iter().filter(|one| one.acts());
-    let rollouts = shown.decision.rollouts.iter().filter(|one| one.acts());
+    let rollouts = shown.decision.rollouts.iter().filter(|one| one.acts_on_others());
     let balanced = shown.balanced.iter().map(|one| one.policy.clone());
     let services = services.map(|one| one.policy.clone());
     services.chain(rollouts.map(|one| one.policy.clone())).chain(balanced).collect()
 }
 
 fn wanted(decision: &Decision) -> Vec<Wanted> {
-    let acting = decision.rollouts.iter().filter(|rollout| rollout.acts());
+    let acting = decision.rollouts.iter().filter(|rollout| rollout.acts_on_others());
     acting
         .map(|rollout| Wanted {
+            service: rollout.service.clone(),
             canary: rollout.canary.clone(),
             stable: rollout.stable.clone(),
             weight: rollout.weight,
@@ -378,7 +364,12 @@ fn decided(decision: &Decision) -> Value {
         .rollouts
         .iter()
         .map(|one| {
-            json!([one.stable.to_string(), one.canary.to_string(), one.weight.value(), one.acts()])
+            json!([
+                one.stable.to_string(),
+                one.canary.to_string(),
+                one.weight.value(),
+                one.acts_on_others()
+            ])
         })
         .collect();
     let out: Vec<String> = pods::out(decision).into_keys().map(|ip| ip.to_string()).collect();

@@ -49,6 +49,7 @@ impl Replica {
             fitted: mpsc::channel(1).1,
             said: mpsc::channel(1).1,
             policies: watch::channel(InForce::default()).1,
+            at_work: None,
             governed: watch::channel(governed).1,
             replicas: Some(replicas),
             discovered: Sources::default(),

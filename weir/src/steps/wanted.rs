@@ -8,17 +8,23 @@ use weir_policies::check::Reach;
 use weir_policies::in_force::InForce;
 
 use super::{Steps, objectives};
+use crate::kubernetes::others;
 
 impl Steps {
     /// The goals, if they changed. A service whose endpoints only telemetry names is advised at
     /// most: nobody may be served from hearsay.
     pub(super) fn wanted(&mut self, other_services: bool) -> Option<Arc<Goals>> {
-        let changed = self.inputs.policies.has_changed().unwrap_or(false);
+        let others = self.inputs.at_work.as_ref();
+        let others = others.is_some_and(|one| one.has_changed().unwrap_or(false));
+        let changed = others || self.inputs.policies.has_changed().unwrap_or(false);
         if !changed && !other_services && !self.first {
             return None;
         }
         let in_force = self.inputs.policies.borrow_and_update().clone();
         let mut goals = with_earlier(&in_force, &self.state.goals);
+        if let Some(at_work) = &mut self.inputs.at_work {
+            others::set(&mut goals, &at_work.borrow_and_update(), &self.state.goals);
+        }
         for goal in &mut goals.services {
             let reach = self.known.get(&goal.service);
             let only_seen = !matches!(reach, Some(Reach::Served | Reach::Routed));

@@ -26,6 +26,7 @@ use crate::goals::objects::{ByName, Objects};
 use crate::governed::{Ends, Governed, Governing, Sources};
 use crate::kubernetes::finalizing::{Finalizing, Inputs};
 use crate::kubernetes::leading::{Leading, Stand, Standing};
+use crate::kubernetes::others::{AtWork, Others};
 use crate::kubernetes::saying::Events;
 use crate::kubernetes::telling::{self, Telling};
 use crate::kubernetes::writing::{self, Writing};
@@ -159,6 +160,28 @@ impl Assembly {
             Ok(())
         });
         Some(decided)
+    }
+
+    /// Starts looking for other controllers that are at work on what rollouts move, where anything of those is
+    /// done in routes of others.
+    pub(super) fn watch_others(
+        &mut self,
+        policies: &watch::Receiver<InForce>,
+    ) -> Option<watch::Receiver<Arc<AtWork>>> {
+        let config = self.config.kubernetes.as_ref()?;
+        if self.config.relay.is_none() && !config.writes.moves() {
+            return None;
+        }
+        let client = self.client.clone()?;
+        let objects = writing::Objects::new(client, config.namespaces.clone());
+        let (others, at_work, fares) = Others::new(objects, policies.clone(), self.clock.clone());
+        self.statuses.push(fares);
+        let stop = self.rest.clone();
+        self.spawn("the looking for other controllers", async move {
+            others.run(stop).await;
+            Ok(())
+        });
+        Some(at_work)
     }
 
     /// Starts writing into objects of others, if that is asked for; tells what is put back.

@@ -16,6 +16,7 @@ fn rollout(phase: Phase, reason: Reason) -> RolloutDecision {
         failures: 0,
         verdict: Verdict::default(),
         reason,
+        yields: None,
     }
 }
 

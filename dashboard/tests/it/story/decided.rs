@@ -109,6 +109,7 @@ pub(super) fn rollout(step: u64) -> RolloutDecision {
         failures,
         verdict: Verdict { finding: errors.finding, comparisons: vec![errors, latency] },
         reason,
+        yields: None,
         offer: None,
     }
 }

@@ -47,7 +47,7 @@
   resources: [serviceprofiles]
   verbs: [list]
 {{- end }}
-{{- if or (has "routes" $writes) (has "destination_rules" $writes) (has "linkerd" $writes) }}
+{{- if or .Values.config.relay (has "routes" $writes) (has "destination_rules" $writes) (has "linkerd" $writes) }}
 - apiGroups: [flagger.app]
   resources: [canaries]
   verbs: [list]

@@ -47,6 +47,7 @@ fn rollout(mode: Mode, weight: f64) -> RolloutDecision {
         failures: 0,
         verdict: Verdict::default(),
         reason: Reason::Gathering,
+        yields: None,
     }
 }
 

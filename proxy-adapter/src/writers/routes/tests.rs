@@ -2,6 +2,7 @@ use super::*;
 
 fn wanted(percent: f64) -> Wanted {
     Wanted {
+        service: ServiceId::new("shop", "cart"),
         canary: ServiceId::new("shop", "cart-v2"),
         stable: ServiceId::new("shop", "cart-v1"),
         weight: Ratio::clamped(percent / 100.0),

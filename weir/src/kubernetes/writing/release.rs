@@ -41,7 +41,7 @@ impl Objects {
         let mut count = 0;
         for object in self.written(names, label).await? {
             if let Plan::Write { patch, .. } = restore(&object) {
-                count += usize::from(self.apply(names, &object, &patch).await?);
+                count += usize::from(self.bring_back(names, &object, &patch).await?);
             }
         }
         Ok(count)

@@ -37,7 +37,7 @@ impl Writing {
                 };
                 let (space, name) = place(&object);
                 seen.insert((space.to_owned(), name.to_owned()));
-                let services = [&*one.stable.name, &*one.canary.name];
+                let services = [&one.service, &one.stable, &one.canary].map(|id| &*id.name);
                 let plan = plan(kind, &object, one);
                 let done = self.settle((kind.names(), &object), plan, (&services, now)).await;
                 if matches!(done, Ok(true)) {
