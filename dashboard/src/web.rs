@@ -1,6 +1,7 @@
 //! The two routers: one for the API and the pages, one for the metrics.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use crate::board::verdict::Judge;
 use crate::{api, pages};
 
 pub(crate) mod answer;
+pub(crate) mod elsewhere;
 pub mod problem;
 pub mod serve;
 mod shield;
@@ -39,6 +41,9 @@ pub struct Web {
     pub judge: Judge,
     /// Names by which the API may be asked for.
     pub hosts: Hosts,
+    /// Where the pages of the replica that decides are, while it is another one: what is asked here is
+    /// answered there.
+    pub leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
 }
 
 impl fmt::Debug for Web {
@@ -65,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) openapi: String,
     /// Tries of new versions that were asked about.
     pub(crate) tries: Tries,
+    pub(crate) asker: elsewhere::Asker,
 }
 
 impl Shared {
@@ -78,12 +84,14 @@ pub fn router(web: Web) -> Router {
     let (api, openapi) = api::router();
     let openapi = openapi.to_pretty_json().expect("the description has string keys only");
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let shared = Arc::new(Shared { web, streams, openapi, tries: Tries::default() });
+    let (tries, asker) = (Tries::default(), elsewhere::asker());
+    let shared = Arc::new(Shared { web, streams, openapi, tries, asker });
     Router::new()
         .merge(api)
         .merge(pages::router())
         .fallback(problem::unknown_path)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), elsewhere::hand_on))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), shield::shield))
         .with_state(shared)
 }

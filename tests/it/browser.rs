@@ -76,6 +76,7 @@ async fn start(servers: &mut JoinSet<std::io::Result<()>>, story: &Story) -> Str
         clock: std::sync::Arc::new(move || at(step)),
         judge: weir_models::canary::compare,
         hosts: Hosts::Loopback,
+        leader: std::sync::Arc::new(|| None),
     });
     servers.spawn(serve(listener, site, std::future::pending()));
     format!("http://{address}")

@@ -256,6 +256,11 @@ async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
     let ready = scene.second.weir.ask("/readyz").await.to_string();
     let leads = format!("follows {}, which decides in epoch 1", scene.first.xds);
     assert!(ready.contains(&leads), "{ready}");
+    let [own, handed_on] = [shop(&scene.first).await, shop(&scene.second).await];
+    assert_eq!(
+        handed_on["endpoints"][0]["address"], own["endpoints"][0]["address"],
+        "its pages are the leader's"
+    );
 
     scene.first.weir.child.kill().await.unwrap();
     traffic.more(200).await;

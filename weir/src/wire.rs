@@ -29,6 +29,7 @@ use crate::config::{Config, Service, SourceConfig, known};
 use crate::control::{self, Said};
 use crate::goals::objects::Objects;
 use crate::goals::{Goals, Known};
+use crate::kubernetes::leading::Standing;
 use crate::patterns::{self, Fitter};
 use crate::replicas::leader::Leader;
 use crate::steps::{Inputs, Outputs, Setup, Steps};
@@ -195,6 +196,8 @@ struct Assembly {
     client: Option<kube::Client>,
     /// Whether nobody else can be using the data folder.
     alone: bool,
+    /// How it stands with the lease, where there are other replicas.
+    standing: Option<watch::Receiver<Standing>>,
 }
 
 impl Assembly {
@@ -209,6 +212,7 @@ impl Assembly {
             statuses: Vec::new(),
             client,
             alone,
+            standing: None,
         }
     }
 
@@ -235,7 +239,7 @@ impl Assembly {
         let (intake, reports) = Intake::new(INTAKE_CAPACITY);
         let (server, publisher) = Server::new(server::Config::new(1), self.clock.shared());
         let (clusters, wanted_clusters) = watch::channel(Arc::new(Vec::new()));
-        let (replicas, leader) = self.stand(addresses.0).unzip();
+        let (replicas, leader) = self.stand(addresses.0, addresses.1).unzip();
         let reports_to = (&intake, wanted_clusters);
         let log = self.serve_proxies((server, leader), reports_to, xds);
         let governed = self.govern(&state, (policies.clone(), &discovered, wanted));
@@ -406,8 +410,18 @@ impl Assembly {
     }
 
     fn web(&self, hosts: Hosts) -> Web {
-        let (board, clock) = (Arc::clone(&self.board), self.clock.shared());
-        Web { board, clock, judge: weir_models::canary::compare, hosts }
+        let standing = self.standing.clone();
+        let leader = move || {
+            let standing = standing.as_ref()?.borrow();
+            standing.leader.as_ref()?.pages_at.parse().ok()
+        };
+        Web {
+            board: Arc::clone(&self.board),
+            clock: self.clock.shared(),
+            judge: weir_models::canary::compare,
+            hosts,
+            leader: Arc::new(leader),
+        }
     }
 
     fn show(&mut self, feeds: Feeds) {

@@ -1,5 +1,6 @@
 //! Asking a router without a socket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,8 +35,19 @@ impl Answer {
 }
 
 pub fn site(board: &Arc<Board>, now: Moment) -> Router {
+    following(board, now, None)
+}
+
+/// The pages of a replica that follows another one, whose pages are there.
+pub fn following(board: &Arc<Board>, now: Moment, leader: Option<SocketAddr>) -> Router {
     let (board, clock) = (Arc::clone(board), Arc::new(move || now));
-    router(Web { board, clock, judge: crate::verdicts::judge, hosts: Hosts::Loopback })
+    router(Web {
+        board,
+        clock,
+        judge: crate::verdicts::judge,
+        hosts: Hosts::Loopback,
+        leader: Arc::new(move || leader),
+    })
 }
 
 /// A request as a browser on this machine sends it.

@@ -3,6 +3,7 @@
 
 mod api;
 mod ask;
+mod elsewhere;
 mod events;
 mod metrics;
 mod offers;

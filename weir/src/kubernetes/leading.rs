@@ -1,5 +1,6 @@
 //! The lease in the API server: [`lease`](super::lease) decides, this moves the bytes.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,9 @@ const REMEMBERED: &str = "epoch";
 /// The annotation of the lease that says where its holder tells others what it serves.
 const SERVES_AT: &str = "weir.dev/serves-at";
 
+/// The one that says where its pages are.
+const PAGES_AT: &str = "weir.dev/pages-at";
+
 /// How it stands with the lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -52,6 +56,8 @@ pub struct Stand<'a> {
     pub lease: &'a str,
     /// Where this replica tells others what it serves; empty if nowhere.
     pub serves_at: String,
+    /// Where its pages are; empty if nowhere.
+    pub pages_at: String,
     /// Its data folder.
     pub folder: &'a Path,
     /// Whether nobody else can be using that folder: an earlier life that did is over.
@@ -80,7 +86,7 @@ impl Leading {
     /// A replica that wants to lead by a lease in its own namespace.
     pub fn new(
         client: &Client,
-        Stand { lease: name, serves_at, folder, alone }: Stand<'_>,
+        Stand { lease: name, serves_at, pages_at, folder, alone }: Stand<'_>,
         clock: Clock,
     ) -> (Self, watch::Receiver<Standing>, watch::Receiver<Status>) {
         let namespace = client.default_namespace().to_owned();
@@ -88,7 +94,8 @@ impl Leading {
         let (publisher, status) = Publisher::new("kubernetes", Kind::Kubernetes, &place);
         let (standing, reader) = watch::channel(Standing::default());
         let (highest, earlier) = remembered(folder);
-        let own = Own { name: identity(), serves_at, earlier: earlier.filter(|_| alone) };
+        let earlier = earlier.filter(|_| alone);
+        let own = Own { name: identity(), serves_at, pages_at, earlier };
         let leading = Self {
             election: Election::new(own, highest),
             api: Api::namespaced(client.clone(), &namespace),
@@ -228,8 +235,7 @@ fn lease(name: &str, record: &Record) -> Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             resource_version: Some(record.version.clone()).filter(|version| !version.is_empty()),
-            annotations: (!record.serves_at.is_empty())
-                .then(|| [(SERVES_AT.to_owned(), record.serves_at.clone())].into()),
+            annotations: Some(annotations(record)).filter(|all| !all.is_empty()),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {
@@ -243,6 +249,12 @@ fn lease(name: &str, record: &Record) -> Lease {
     }
 }
 
+fn annotations(record: &Record) -> BTreeMap<String, String> {
+    let all = [(SERVES_AT, &record.serves_at), (PAGES_AT, &record.pages_at)];
+    let all = all.into_iter().filter(|(_, at)| !at.is_empty());
+    all.map(|(name, at)| (name.to_owned(), at.clone())).collect()
+}
+
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
     Record {
@@ -250,6 +262,7 @@ fn record(lease: &Lease) -> Record {
         epoch: spec.lease_transitions.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         renewed: spec.renew_time.map(|at| at.0.to_string()).unwrap_or_default(),
         serves_at: lease.annotations().get(SERVES_AT).cloned().unwrap_or_default(),
+        pages_at: lease.annotations().get(PAGES_AT).cloned().unwrap_or_default(),
         version: lease.resource_version().unwrap_or_default(),
     }
 }
@@ -289,6 +302,7 @@ mod tests {
             epoch: 7,
             renewed: "1700000000000".to_owned(),
             serves_at: "10.0.0.7:18010".to_owned(),
+            pages_at: "10.0.0.7:9980".to_owned(),
             version: "42".to_owned(),
         };
         let read = record(&lease("weir", &written));

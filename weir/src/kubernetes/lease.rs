@@ -35,6 +35,8 @@ pub struct Record {
     pub renewed: String,
     /// Where the holder tells others what it serves; empty when it does not say.
     pub serves_at: String,
+    /// Where the holder's pages are; empty when it does not say.
+    pub pages_at: String,
     /// The version that has to be named to replace it.
     pub version: String,
 }
@@ -78,6 +80,8 @@ pub struct Own {
     pub name: String,
     /// Where it tells others what it serves.
     pub serves_at: String,
+    /// Where its pages are.
+    pub pages_at: String,
     /// The name of an earlier life that is over for certain. What that one held is free.
     pub earlier: Option<String>,
 }
@@ -95,6 +99,8 @@ pub struct Leader {
     pub epoch: u64,
     /// Where it tells what it serves.
     pub serves_at: String,
+    /// Where its pages are; empty when it does not say.
+    pub pages_at: String,
 }
 
 /// The right to decide.
@@ -140,7 +146,11 @@ impl Election {
         let leads = !record.serves_at.is_empty()
             && ![self.own.name.as_str(), ""].contains(&record.holder.as_str())
             && now.since(*since) < LEASE;
-        leads.then(|| Leader { epoch: record.epoch, serves_at: record.serves_at.clone() })
+        leads.then(|| Leader {
+            epoch: record.epoch,
+            serves_at: record.serves_at.clone(),
+            pages_at: record.pages_at.clone(),
+        })
     }
 
     /// What to ask for now. `stamp` tells this renewal from the one before.
@@ -172,6 +182,7 @@ impl Election {
             epoch,
             renewed: stamp.to_owned(),
             serves_at: self.own.serves_at.clone(),
+            pages_at: self.own.pages_at.clone(),
             version,
         }
     }
@@ -227,6 +238,7 @@ impl Election {
             Ask::Replace(Record {
                 holder: String::new(),
                 serves_at: String::new(),
+                pages_at: String::new(),
                 renewed: stamp.to_owned(),
                 ..held.clone()
             })

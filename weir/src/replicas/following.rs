@@ -190,7 +190,8 @@ mod tests {
         let (tells, told) = watch::channel(Told::default());
         let (_telling, heard) = mpsc::channel(1);
         let (following, _) = Following::new(standing, (tells, heard), Clock::start(None));
-        let leader = Leader { epoch: 3, serves_at: "10.0.0.1:18010".to_owned() };
+        let leader =
+            Leader { epoch: 3, serves_at: "10.0.0.1:18010".to_owned(), pages_at: String::new() };
         let said = |epoch| {
             let state = State { sequence: 5, ..State::default() };
             last_good::encode(&Served { epoch, services: [].into(), state })

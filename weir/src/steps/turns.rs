@@ -125,6 +125,7 @@ impl Steps {
         };
         cluster.send_replace(Some(Arc::new(shown)));
     }
+
     /// What is wanted of the proxies of services that are acted on.
     fn balanced(&self, decision: &Decision) -> Vec<Balanced> {
         let of = |service: &Arc<ServiceDecision>| {

@@ -105,12 +105,13 @@ impl Assembly {
     }
 
     /// Stands for election, if replicas share a lease, and follows whoever wins. Proxies, and
-    /// followers of this replica, reach it at `xds`.
-    pub(super) fn stand(&mut self, xds: SocketAddr) -> Option<(Replicas, Leader)> {
+    /// followers of this replica, reach it at `xds`, people at `api`.
+    pub(super) fn stand(&mut self, xds: SocketAddr, api: SocketAddr) -> Option<(Replicas, Leader)> {
         let lease = self.config.kubernetes.as_ref()?.lease.as_ref()?;
         let stand = Stand {
             lease,
             serves_at: own_address(xds).map(|own| own.to_string()).unwrap_or_default(),
+            pages_at: own_address(api).map(|own| own.to_string()).unwrap_or_default(),
             folder: &self.config.data_dir,
             alone: self.alone,
         };
@@ -121,6 +122,7 @@ impl Assembly {
         let clock = self.clock.clone();
         let (following, fares) = Following::new(standing.clone(), (tells, to_tell), clock);
         self.statuses.extend([status, fares]);
+        self.standing = Some(standing.clone());
         let (published, publishes) = watch::channel(Published::default());
         let (hears, heard) = mpsc::channel(HEARD_WAITING);
         let leader = Leader::new((publishes, hears), self.clock.clone(), self.rest.clone());

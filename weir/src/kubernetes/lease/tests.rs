@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn own(name: &str) -> Own {
-    Own { name: name.to_owned(), serves_at: format!("{name}:18010"), earlier: None }
+    Own { name: name.to_owned(), serves_at: format!("{name}:18010"), ..Own::default() }
 }
 
 /// The API server: one record, replaced only by whoever names its version.
@@ -308,7 +308,7 @@ fn others_know_where_the_leader_serves_while_it_leads() {
     let mut other = rig("b", std::mem::take(&mut first.server));
     other.go(0);
     let leader = |seconds: u64| other.election.leader(Moment::from_millis(seconds * 1_000));
-    let expected = Leader { epoch: 1, serves_at: "a:18010".to_owned() };
+    let expected = Leader { epoch: 1, serves_at: "a:18010".to_owned(), pages_at: String::new() };
     assert_eq!(
         (leader(100), leader(114), leader(115)),
         (Some(expected.clone()), Some(expected), None)
