@@ -2,14 +2,15 @@
 # Builds the real control planes that `make test-mesh` tests Weir beside, each once, into a folder
 # outside the repository: build.sh [PEER...]
 # Prints a line `NAME FOLDER` for each that is there; the folder holds the program and the files
-# that it needs. A peer that cannot be built is absent, which is said and is no failure.
+# that it needs, or only files, where no test runs the program. A peer that cannot be built is
+# absent, which is said and is no failure.
 # A cold build of all takes half an hour on two cores and 11 GB of Go's caches; later ones nothing.
 set -uo pipefail
 cd "$(dirname "$0")"
 
 store=${WEIR_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/weir/peers}
 kubernetes=v1.36.3
-known=(etcd kube istiod envoy-gateway flagger go-control-plane helm kubeconform)
+known=(etcd kube istiod envoy-gateway flagger go-control-plane helm kubeconform prometheus-operator)
 
 say() { echo "$*" >&2; }
 
@@ -19,10 +20,13 @@ hash_of() { # PEER
     { echo "$recipe" && cat "$1"/go.mod "$1"/go.sum "$1"/*.go 2>/dev/null; } | sha256sum | cut -c1-16
 }
 
-# Compiles in a peer's folder: a main of ours, or the program that its go.mod names as a tool.
+# Compiles in a peer's folder: a main of ours, or the program that its go.mod names as a tool. One
+# with neither is only files.
 compile() { # OUTPUT
-    local version=k8s.io/component-base/version flags="-s -w" what=tool
+    local version=k8s.io/component-base/version flags="-s -w" what=
+    grep -q '^tool ' go.mod && what=tool
     [[ -e main.go ]] && what=.
+    [[ -z $what ]] && { go mod download >&2; return; }
     # Flagger and others refuse an API server that does not know its version.
     flags+=" -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=36"
     nice -n 15 go build -mod=readonly -buildvcs=false -p "${WEIR_PEERS_JOBS:-$(nproc)}" \
@@ -45,6 +49,12 @@ copy_files() { # PEER TO
         ;;
     envoy-gateway) copy_from sigs.k8s.io/gateway-api 'config/crd/standard/*.yaml' "$2/gateway-crds" ;;
     flagger) copy_from github.com/fluxcd/flagger 'artifacts/flagger/crd.yaml' "$2/crds" ;;
+    prometheus-operator)
+        local module=github.com/prometheus-operator/prometheus-operator kind
+        for kind in servicemonitors prometheusrules; do
+            copy_from $module "example/prometheus-operator-crd/*_$kind.yaml" "$2/crds" || return 1
+        done
+        ;;
     esac
 }
 
@@ -63,7 +73,7 @@ build() { # PEER FOLDER
 mkdir -p "$store" || exit 1
 for peer in "${@:-${known[@]}}"; do
     folder=$store/$peer-$(hash_of "$peer")
-    if [[ ! -x $folder/$peer ]]; then
+    if [[ ! -d $folder ]]; then
         if ! command -v go >/dev/null; then
             say "no real $peer: there is no Go to build it with (https://go.dev/dl)"
             continue
