@@ -30,12 +30,16 @@ use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("deploy::every_values_file_is_taken", &["helm"], every_values_file_is_taken),
+        Test::new("deploy::every_values_file_is_taken", WATCHED, every_values_file_is_taken),
+        Test::new("deploy::watched_is_checked", WATCHED, watched_is_checked),
         Test::new("deploy::kustomizations_are_the_chart", &["helm"], kustomizations_are_the_chart),
         Test::new("deploy::mistakes_are_refused", &["helm"], mistakes_are_refused),
-        Test::new("deploy::it_comes_and_goes", &["helm"], it_comes_and_goes),
+        Test::new("deploy::it_comes_and_goes", WATCHED, it_comes_and_goes),
     ]
 }
+
+/// Where Helm makes kinds of the Prometheus operator.
+const WATCHED: &[&str] = &["helm", "prometheus-operator"];
 
 /// The service account's name and namespace are those that the API server's tokens know.
 const HOME: &str = "weir";
@@ -91,6 +95,11 @@ async fn namespaces(cluster: &Cluster) {
     cluster.apply(&own.unwrap()).await;
 }
 
+/// The Prometheus operator's kinds, as far as the chart makes any.
+async fn operators(cluster: &Cluster) {
+    cluster.define(&cluster.peers.folder("prometheus-operator").join("crds")).await;
+}
+
 fn documents(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     documents.into_iter().filter(|document| !document.is_null()).collect()
@@ -110,30 +119,70 @@ fn taken_by_weir(documents: &[Value], room: &Path) -> Result<(), String> {
     read.map(drop).map_err(|problems| render(&problems, Colour::Never))
 }
 
-/// Of kinds whose definitions are not at hand here: the Prometheus operator's.
-fn foreign(document: &Value) -> bool {
-    document["apiVersion"].as_str().unwrap().starts_with("monitoring.coreos.com/")
+/// What the API server says of documents when nothing is to be written.
+async fn said(cluster: &Cluster, documents: &str) -> Result<String, String> {
+    cluster.kubectl(&["apply", "--dry-run=server", "--filename", "-"], documents).await
 }
 
 async fn every_values_file_is_taken(cluster: Arc<Cluster>) {
     namespaces(&cluster).await;
+    operators(&cluster).await;
     let room = cluster.room("deploy-values");
-    let mut seen = 0;
+    let (mut seen, mut kinds) = (0, BTreeSet::new());
     for entry in Path::new(&chart()).join("ci").read_dir().unwrap() {
         let path = entry.unwrap().path();
         let shown = path.display();
         let text = rendered(&cluster, &["-f", path.to_str().unwrap()]).await;
         let documents = documents(&text.unwrap_or_else(|said| panic!("{shown}: {said}")));
         taken_by_weir(&documents, &room).unwrap_or_else(|said| panic!("{shown}: {said}"));
-        let ours: Vec<&Value> = documents.iter().filter(|document| !foreign(document)).collect();
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": ours}).to_string();
-        let dry = ["apply", "--dry-run=server", "--filename", "-"];
-        let taken = cluster.kubectl(&dry, &list).await;
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": documents}).to_string();
+        let taken = said(&cluster, &list).await;
         let taken = taken.unwrap_or_else(|said| panic!("{shown}: {said}"));
-        assert_eq!(taken.lines().count(), ours.len(), "{shown}: {taken}");
+        assert_eq!(taken.lines().count(), documents.len(), "{shown}: {taken}");
+        kinds
+            .extend(documents.iter().map(|document| document["kind"].as_str().unwrap().to_owned()));
         seen += 1;
     }
     assert!(seen >= 7, "values files are there and are found");
+    assert!(MISTAKES.iter().all(|(kind, ..)| kinds.contains(*kind)), "{kinds:?}");
+}
+
+/// A mistake in what is rendered for the Prometheus operator: the kind, the text, what stands there
+/// instead, and words of the refusal.
+const MISTAKES: [(&str, &str, &str, &str); 4] = [
+    ("ServiceMonitor", "interval:", "every:", ".spec.endpoints[0].every: field not declared"),
+    ("ServiceMonitor", "interval: 15s", "interval: 15", "spec.endpoints[0].interval"),
+    ("PrometheusRule", "expr: weir_ready", "query: weir_ready", ".query: field not declared"),
+    ("PrometheusRule", "for: 2m", "for: two minutes", "spec.groups[0].rules[0].for"),
+];
+
+/// The operator's own definitions refuse mistakes; the rules are those of the file, whose templates
+/// are for Prometheus and not for Helm; and there is a Service to be scraped.
+async fn watched_is_checked(cluster: Arc<Cluster>) {
+    namespaces(&cluster).await;
+    operators(&cluster).await;
+    let text = rendered(&cluster, &["-f", &values("replicas")]).await.unwrap();
+    for (kind, part, by, words) in MISTAKES {
+        let mut parts = text.split("\n---\n");
+        let good = parts.find(|one| one.contains(&format!("\nkind: {kind}\n"))).unwrap();
+        assert!(good.contains(part), "{part:?} is not in {good}");
+        let refusal = said(&cluster, &good.replacen(part, by, 1)).await.expect_err(by);
+        assert!(refusal.contains(words), "{by}: {refusal}");
+    }
+    let documents = documents(&text);
+    let of = |kind: &'static str| documents.iter().filter(move |one| one["kind"] == kind);
+    let rules = std::fs::read_to_string(root().join("deploy/prometheus/weir.rules.yaml")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&rules).unwrap();
+    assert_eq!(of("PrometheusRule").next().unwrap()["spec"], rules);
+    let monitor = &of("ServiceMonitor").next().unwrap()["spec"];
+    let wanted = monitor["selector"]["matchLabels"].as_object().unwrap();
+    let selected = of("Service").filter(|service| {
+        wanted.iter().all(|(label, value)| service["metadata"]["labels"][label] == *value)
+    });
+    let ports: Vec<&Value> = selected.map(|service| &service["spec"]["ports"]).collect();
+    let [ports] = ports[..] else { panic!("one Service is scraped, not {ports:?}") };
+    let named = |port: &Value| port["name"] == monitor["endpoints"][0]["port"];
+    assert!(ports.as_array().unwrap().iter().any(named), "{ports}");
 }
 
 /// The rendered files that people apply without Helm are the chart's, and kustomize takes them.
@@ -161,9 +210,7 @@ async fn kustomizations_are_the_chart(cluster: Arc<Cluster>) {
         let folder = folder.to_str().unwrap();
         let whole = cluster.kubectl(&["kustomize", folder], "").await.unwrap();
         assert!(!whole.contains("managed-by: Helm"), "{folder}");
-        let taken =
-            cluster.kubectl(&["apply", "--dry-run=server", "--filename", "-"], &whole).await;
-        taken.unwrap_or_else(|said| panic!("{folder}: {said}"));
+        said(&cluster, &whole).await.unwrap_or_else(|said| panic!("{folder}: {said}"));
     }
 }
 
@@ -319,6 +366,7 @@ async fn left(cluster: &Cluster) -> Vec<String> {
 async fn it_comes_and_goes(cluster: Arc<Cluster>) {
     let _home = cluster.home().await;
     namespaces(&cluster).await;
+    operators(&cluster).await;
     let (chart, image) = (chart(), "image.repository=registry.example/weir");
     let common = ["-n", HOME, "--wait", "--timeout", "60s"];
     let install = ["install", "weir", &chart, "--set", image];
@@ -335,10 +383,7 @@ async fn it_comes_and_goes(cluster: Arc<Cluster>) {
 
     let more = values("replicas");
     let all = ["routes", "draining", "destination_rules", "linkerd"];
-    let set = format!(
-        "serviceMonitor.enabled=false,prometheusRule.enabled=false,config.kubernetes.writes={{{}}}",
-        all.join(",")
-    );
+    let set = format!("config.kubernetes.writes={{{}}}", all.join(","));
     let upgrade = ["upgrade", "weir", &chart, "-f", &more, "--set", &set];
     let notes = helm(&cluster, &[&upgrade[..], &common].concat()).await.unwrap();
     assert!(notes.contains("kubectl -n weir exec deployment/weir -- /weir release"), "{notes}");
@@ -355,7 +400,8 @@ async fn it_comes_and_goes(cluster: Arc<Cluster>) {
     let status = deployments.get("weir").await.unwrap().status.unwrap();
     assert_eq!(status.ready_replicas, Some(2), "the namespace's standard takes its pods");
 
-    assert!(!left(&cluster).await.is_empty());
+    let there = left(&cluster).await.join("\n");
+    assert!(there.contains("servicemonitor") && there.contains("prometheusrule"), "{there}");
     helm(&cluster, &["uninstall", "weir", "-n", HOME, "--wait"]).await.unwrap();
     soon("nothing of it is left", async || left(&cluster).await.is_empty()).await;
     let releases = helm(&cluster, &["list", "-a", "-q", "-n", HOME]).await.unwrap();
