@@ -26,8 +26,10 @@ mod secured;
 mod governed;
 mod native;
 mod walk;
+mod writer;
 mod written;
 mod ruled;
+mod linkerd;
 mod deploy;
 mod site;
 mod policies;
@@ -56,6 +58,7 @@ fn tests() -> Vec<Test> {
         walk::tests(),
         written::tests(),
         ruled::tests(),
+        linkerd::tests(),
         deploy::tests(),
         policies::tests(),
         watches::tests(),

@@ -1,38 +1,30 @@
-//! What Weir writes into Istio's rules and for Linkerd, in a real API server, with an istiod that makes
-//! clusters of it and a stock Envoy that has them; and policies that go only once it is put back.
+//! What Weir writes into Istio's rules, in a real API server, with an istiod that makes clusters of it and a
+//! stock Envoy that has them; and policies that go only once it is put back.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use weir::clock::Clock;
-use weir::governed::Governed;
-use weir::kubernetes::telling::Shown;
-use weir::kubernetes::writing::{Objects, Writes, Writing};
-use weir_collectors::kubernetes::discovery::Namespaces;
-use weir_engine::decision::Decision;
+use weir::kubernetes::writing::Writes;
 use weir_engine::goal::EjectionLimits;
 use weir_engine::names::ServiceId;
 use weir_proxy_adapter::writers::balancing::Balanced;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::kubelet::{REGION, ZONES};
-use weir_tests::cluster::{Cluster, free, soon, workload};
+use weir_tests::cluster::{Cluster, free, soon};
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
 
 use crate::governed::definition;
 use crate::istio::{self, Way};
 use crate::stage::Test;
+use crate::writer::{Writer, balanced};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("ruled::rules_come_and_go", &["istiod", "envoy"], rules_come_and_go),
-        Test::new("ruled::linkerds_come_and_go", &[], linkerds_come_and_go),
         Test::new("ruled::a_policy_waits_for_its_release", &["istiod"], waits_for_its_release),
         Test::new("ruled::a_policy_goes_after_the_deadline", &["istiod"], goes_after_the_deadline),
     ]
@@ -51,7 +43,7 @@ spec:
     )
 }
 
-fn wanted(namespace: &str, distribute: &[Value]) -> Balanced {
+pub(crate) fn wanted(namespace: &str, distribute: &[Value]) -> Balanced {
     Balanced {
         service: ServiceId::new(namespace, "shop"),
         policy: format!("{namespace}/shop").as_str().into(),
@@ -59,11 +51,6 @@ fn wanted(namespace: &str, distribute: &[Value]) -> Balanced {
         ejection: EjectionLimits::default(),
         slow_start: Duration::from_secs(30),
     }
-}
-
-fn shown(balanced: Vec<Balanced>) -> Arc<Shown> {
-    let (decision, governed) = (Decision::default(), Arc::new(Governed::default()));
-    Arc::new(Shown { decision, governed, balanced, serving: true })
 }
 
 const RULE: [&str; 2] = ["destinationrules.networking.istio.io", "of-people"];
@@ -87,19 +74,10 @@ async fn rules_come_and_go(cluster: Arc<Cluster>) {
     };
     let zone = |at: usize| format!("{REGION}/{}/*", ZONES[at]);
     let ways = json!({"from": zone(0), "to": {zone(0): 80, zone(1): 20}});
-    let (shows, shown_now) = watch::channel(Some(shown(vec![wanted(namespace, &[])])));
-    let namespaces = Namespaces::Only([namespace.to_owned()].into());
-    let objects = Objects::new(cluster.admin.clone(), namespaces);
     let writes = Writes { destination_rules: true, ..Writes::default() };
-    let (writing, fares) =
-        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
-    let mut running = JoinSet::new();
-    running.spawn(writing.run(CancellationToken::new()));
-    soon("it says that there is no rule", async || {
-        let failed = fares.borrow().last_error.clone();
-        failed.is_some_and(|failed| failed.text.contains("no DestinationRule is there"))
-    })
-    .await;
+    let shown = balanced(vec![wanted(namespace, &[])]);
+    let mut writer = Writer::start(&cluster, namespace, writes, shown);
+    writer.says("no DestinationRule is there").await;
     cluster.apply(&rule(namespace)).await;
     let before = cluster.authored(namespace, RULE).await;
 
@@ -118,7 +96,7 @@ async fn rules_come_and_go(cluster: Arc<Cluster>) {
     };
     assert_eq!(priorities(&endpoints), 0, "no zone goes before another: {endpoints}");
 
-    shows.send_replace(Some(shown(vec![wanted(namespace, &[ways])])));
+    writer.show(balanced(vec![wanted(namespace, &[ways])]));
     soon("the zones have their weights at the proxy", async || {
         let (_, endpoints) = made().await;
         let all = endpoints["endpoints"].as_array().cloned().unwrap_or_default();
@@ -131,90 +109,15 @@ async fn rules_come_and_go(cluster: Arc<Cluster>) {
     })
     .await;
 
-    shows.send_replace(Some(shown(Vec::new())));
+    writer.show(balanced(Vec::new()));
     soon("all is as it was found", async || cluster.authored(namespace, RULE).await == before)
         .await;
     soon("also at the proxy", async || made().await.0.get("outlier_detection").is_none()).await;
-    shows.send_replace(Some(shown(vec![wanted(namespace, &[])])));
+    writer.show(balanced(vec![wanted(namespace, &[])]));
     soon("it is written again", async || cluster.authored(namespace, RULE).await != before).await;
-    running.shutdown().await;
-    assert_eq!(objects.release(writes).await.unwrap(), 1);
+    writer.stop().await;
+    assert_eq!(writer.release().await, 1);
     assert_eq!(cluster.authored(namespace, RULE).await, before, "also when released by hand");
-}
-
-/// As much of Linkerd's definitions as is looked at.
-const LINKERD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: httproutes.policy.linkerd.io}
-spec:
-  group: policy.linkerd.io
-  scope: Namespaced
-  names: {kind: HTTPRoute, listKind: HTTPRouteList, plural: httproutes, singular: httproute}
-  versions:
-    - name: v1beta3
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: serviceprofiles.linkerd.io}
-spec:
-  group: linkerd.io
-  scope: Namespaced
-  names: {kind: ServiceProfile, listKind: ServiceProfileList, plural: serviceprofiles, singular: serviceprofile}
-  versions:
-    - name: v1alpha2
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
-
-const PROFILE: &str = "
-apiVersion: linkerd.io/v1alpha2
-kind: ServiceProfile
-metadata: {name: shop.linked.svc.cluster.local, namespace: linked}
-spec: {routes: []}
-";
-
-const SHOP: [&str; 2] = ["service", "shop"];
-
-async fn linkerds_come_and_go(cluster: Arc<Cluster>) {
-    let namespace = "linked";
-    cluster.namespace(namespace).await;
-    cluster.apply(LINKERD).await;
-    cluster.apply(&workload::service(namespace, "shop")).await;
-    soon("the definitions are served", async || {
-        cluster.kubectl(&["get", "serviceprofiles.linkerd.io", "-A"], "").await.is_ok()
-    })
-    .await;
-    let before = cluster.authored(namespace, SHOP).await;
-    let (shows, shown_now) = watch::channel(Some(shown(vec![wanted(namespace, &[])])));
-    let namespaces = Namespaces::Only([namespace.to_owned()].into());
-    let objects = Objects::new(cluster.admin.clone(), namespaces);
-    let writes = Writes { linkerd: true, ..Writes::default() };
-    let (writing, fares) =
-        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
-    let mut running = JoinSet::new();
-    running.spawn(writing.run(CancellationToken::new()));
-    soon("the Service has the annotations", async || {
-        let service = cluster.authored(namespace, SHOP).await;
-        let of = |key: &str| service["metadata"]["annotations"][key].clone();
-        of("balancer.linkerd.io/failure-accrual") == "consecutive"
-            && of("balancer.linkerd.io/failure-accrual-consecutive-min-penalty") == "10s"
-            && of("balancer.linkerd.io/failure-accrual-consecutive-max-penalty") == "300s"
-    })
-    .await;
-    cluster.apply(PROFILE).await;
-    soon("beside a profile they are taken back", async || {
-        let failed = fares.borrow().last_error.clone();
-        failed.is_some_and(|failed| failed.text.contains("ServiceProfile"))
-            && cluster.authored(namespace, SHOP).await == before
-    })
-    .await;
-    drop(shows);
-    running.shutdown().await;
 }
 
 fn policy(namespace: &str) -> String {

@@ -5,20 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use weir::clock::Clock;
-use weir::governed::Governed;
-use weir::kubernetes::telling::Shown;
-use weir::kubernetes::writing::{Objects, Writes, Writing};
-use weir_collectors::kubernetes::discovery::Namespaces;
-use weir_engine::comparison::Verdict;
-use weir_engine::decision::Decision;
-use weir_engine::goal::Mode;
-use weir_engine::names::ServiceId;
-use weir_engine::rollout::{Phase, Reason, RolloutDecision};
-use weir_engine::units::Ratio;
+use weir::kubernetes::writing::Writes;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::workload::{self, Workload};
 use weir_tests::cluster::{Cluster, free, soon};
@@ -27,6 +14,7 @@ use weir_tests::world::write;
 
 use crate::governed::definition;
 use crate::stage::Test;
+use crate::writer::{Writer, rollout};
 
 pub(crate) fn tests() -> Vec<Test> {
     let needs = &["istiod", "flagger"];
@@ -75,29 +63,6 @@ spec:
   analysis: {interval: 1m, threshold: 1, iterations: 3}
 ";
 
-fn shown(percent: Option<u32>) -> Arc<Shown> {
-    let id = |name| ServiceId::new(NAMESPACE, name);
-    let rollout = percent.map(|percent| RolloutDecision {
-        service: id("cart"),
-        policy: "written/cart".into(),
-        mode: Mode::Enforce,
-        stable: id("cart-v1"),
-        canary: id("cart-v2"),
-        weight: Ratio::clamped(f64::from(percent) / 100.0),
-        phase: Phase::Stepping { step: 0 },
-        steps: Vec::new(),
-        failures: 0,
-        verdict: Verdict::default(),
-        reason: Reason::Gathering,
-        yields: None,
-        offer: None,
-    });
-    let decision =
-        Decision { rollouts: rollout.into_iter().map(Arc::new).collect(), ..Decision::default() };
-    let governed = Arc::new(Governed::default());
-    Arc::new(Shown { decision, governed, balanced: Vec::new(), serving: true })
-}
-
 async fn weights(cluster: &Cluster, kind: &str, list: &str) -> Vec<Option<u64>> {
     let object = cluster.authored(NAMESPACE, [kind, "cart"]).await;
     let list = object.pointer(list).unwrap().as_array().unwrap().clone();
@@ -133,14 +98,8 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
         cluster.authored(NAMESPACE, ["httproute", "cart"]).await,
         cluster.authored(NAMESPACE, ["virtualservice", "cart"]).await,
     ];
-    let (shows, shown_now) = watch::channel(Some(shown(Some(10))));
-    let namespaces = Namespaces::Only([NAMESPACE.to_owned()].into());
-    let objects = Objects::new(cluster.admin.clone(), namespaces);
     let writes = Writes { routes: true, ..Writes::default() };
-    let (writing, fares) =
-        Writing::new(objects.clone(), writes, (shown_now, None), Clock::start(None));
-    let mut running = JoinSet::new();
-    running.spawn(writing.run(CancellationToken::new()));
+    let mut writer = Writer::start(&cluster, NAMESPACE, writes, rollout(NAMESPACE, Some(10)));
     until_weights(&cluster, [9_000, 1_000]).await;
 
     // While Flagger is at work on one of them nothing is written.
@@ -161,12 +120,8 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
         &patch,
     ];
     cluster.kubectl(&put, "").await.unwrap();
-    shows.send_replace(Some(shown(Some(20))));
-    soon("it yields", async || {
-        let failed = fares.borrow().last_error.clone();
-        failed.is_some_and(|failed| failed.text.contains("Flagger's Canary cart-v1 is at work"))
-    })
-    .await;
+    writer.show(rollout(NAMESPACE, Some(20)));
+    writer.says("Flagger's Canary cart-v1 is at work").await;
     assert_eq!(weights(&cluster, LISTS[0].0, LISTS[0].1).await, [Some(9_000), Some(1_000)]);
     cluster.kubectl(&["delete", "canary", "cart-v1", "--namespace", NAMESPACE], "").await.unwrap();
     until_weights(&cluster, [8_000, 2_000]).await;
@@ -179,16 +134,16 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
         ] == before
     };
     assert!(owns(&cluster).await, "it says that it owns them");
-    shows.send_replace(Some(shown(None)));
+    writer.show(rollout(NAMESPACE, None));
     soon("all is as it was found", same).await;
     soon("nothing is its own any more", async || !owns(&cluster).await).await;
-    shows.send_replace(Some(shown(Some(30))));
+    writer.show(rollout(NAMESPACE, Some(30)));
     until_weights(&cluster, [7_000, 3_000]).await;
-    running.shutdown().await;
-    assert_eq!(objects.release(writes).await.unwrap(), 2);
+    writer.stop().await;
+    assert_eq!(writer.release().await, 2);
     assert!(same().await, "also when it is released by hand");
     assert!(!owns(&cluster).await);
-    assert_eq!(objects.release(writes).await.unwrap(), 0, "there is nothing left to put back");
+    assert_eq!(writer.release().await, 0, "there is nothing left to put back");
 }
 
 /// A rollout of two versions that serve, and the route to both.
