@@ -57,7 +57,7 @@ spec:
 
 const KIND: &str = "httproutes.policy.linkerd.io";
 
-/// The object with these weights of the two versions, and else as it is.
+/// What the object says, with these weights of the two versions.
 fn with_weights(object: &Value, weights: [u32; 2]) -> Value {
     let mut spec = object["spec"].clone();
     for (at, weight) in weights.into_iter().enumerate() {
@@ -93,6 +93,13 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     until([7_000, 3_000]).await;
     assert_eq!(shared().await, before.1, "where others take part nothing is written");
     writer.stop().await;
+
+    // Whose route it is may put a rule before the others at any time.
+    let rule = json!({"backendRefs": [{"name": "third", "port": 80, "weight": 7}, {"name": "fourth", "port": 80}]});
+    let first = json!([{"op": "add", "path": "/spec/rules/0", "value": rule}]).to_string();
+    let patch = ["patch", KIND, "cart", "--namespace", namespace, "--type", "json", "--patch"];
+    cluster.kubectl(&[&patch[..], &[&first]].concat(), "").await.unwrap();
+    let added = cart().await["spec"]["rules"][0].clone();
     let room = cluster.room("weir-linked-routes");
     let kubeconfig = cluster.kubeconfig(Identity::Admin);
     let config = format!(
@@ -105,7 +112,9 @@ kubernetes: {{kubeconfig: {}, namespaces: [{namespace}], writes: [routes, linker
     let config = room.join("weir.yaml").display().to_string();
     let released = run(["release", "--config", &config]);
     assert_eq!(released.code, Some(0), "{released:?}");
-    assert_eq!((cart().await, shared().await), before, "also by hand");
+    let mut after = cart().await;
+    assert_eq!(after["spec"]["rules"].as_array_mut().unwrap().remove(0), added);
+    assert_eq!((after, shared().await), before, "also by hand");
     assert_eq!(writer.release().await, 0, "there is nothing left to put back");
 }
 

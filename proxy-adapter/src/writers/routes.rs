@@ -13,6 +13,10 @@ use super::istio::is_host;
 use super::marks::{annotate, annotation, labelled, unchanged, unmarked};
 use super::parts;
 
+mod notes;
+
+use notes::Note;
+
 pub use super::marks::Plan;
 
 /// What the weights were before Weir wrote them, on the object.
@@ -137,13 +141,14 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
     }
     let written = annotation(object, WRITTEN);
     let contests = written.as_ref().is_some_and(|written| *written != noted(&now));
+    let before = notes_with(object, &now);
     let values = now.iter().zip(&then).map(|((path, _), weight)| (path.clone(), json!(weight)));
     let written: Map<String, Value> = values.clone().collect();
     let mut patch = unchanged(object);
     patch.extend(now.iter().zip(values).map(|((_, has), (path, value))| set(&path, *has, &value)));
     patch.extend(labelled(object, LABEL));
-    if annotation(object, BEFORE).is_none() {
-        patch.push(annotate(BEFORE, &noted(&now)));
+    if annotation(object, BEFORE).as_ref() != Some(&before) {
+        patch.push(annotate(BEFORE, &before));
     }
     patch.push(annotate(WRITTEN, &Value::Object(written)));
     Plan::Write { patch: Value::Array(patch), contests }
@@ -151,20 +156,29 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
 
 /// How an object gets back what it had before Weir wrote it; nothing where nobody knows.
 pub fn restore(object: &Value) -> Plan {
-    let Some(Value::Object(before)) = annotation(object, BEFORE) else { return Plan::Leave };
+    let Some(notes) = notes::read(object) else { return Plan::Leave };
     let mut patch = unchanged(object);
-    for (path, weight) in &before {
-        // A rule that has gone meanwhile takes its weights along.
-        let Some(parent) = path.rsplit_once('/').map(|(parent, _)| parent) else { continue };
-        let Some(destination) = object.pointer(parent) else { continue };
-        match (weight, destination.get("weight")) {
-            (Value::Null, Some(_)) => patch.push(json!({"op": "remove", "path": path})),
-            (Value::Null, None) => {}
-            (weight, _) => patch.push(json!({"op": "add", "path": path, "value": weight})),
+    for Note { path, weight, .. } in notes {
+        let has = notes::destination(object, &path).and_then(|one| one.get("weight"));
+        match (weight, has) {
+            (Some(weight), _) => patch.push(json!({"op": "add", "path": path, "value": weight})),
+            (None, Some(_)) => patch.push(json!({"op": "remove", "path": path})),
+            (None, None) => {}
         }
     }
     patch.extend(unmarked(object, [BEFORE, WRITTEN], LABEL));
     Plan::Write { patch: Value::Array(patch), contests: false }
+}
+
+/// What is noted already, and what the weights are now of rules that have come since.
+fn notes_with(object: &Value, now: &[Found]) -> Value {
+    let mut notes = notes::read(object).unwrap_or_default();
+    for (path, weight) in now {
+        if !notes.iter().any(|note| note.path == *path) {
+            notes.push(Note::new(object, path, *weight));
+        }
+    }
+    notes::written(&notes)
 }
 
 /// Calls with the path of each rule's destinations, and these.

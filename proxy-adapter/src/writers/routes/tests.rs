@@ -126,3 +126,50 @@ fn a_rule_that_has_gone_is_not_put_back() {
     let restored = without_empty_maps(applied(&written, &restore(&written)));
     assert_eq!(restored["metadata"], object["metadata"]);
 }
+
+/// Puts a rule before all others, as whoever owns the route may do at any time.
+fn with_a_rule_before(mut object: Value, rule: Value) -> Value {
+    object["spec"]["rules"].as_array_mut().unwrap().insert(0, rule);
+    object
+}
+
+#[test]
+fn a_rule_that_has_moved_gets_its_own_weights_back() {
+    let object = http_route(&json!([{"name": "cart-v1", "weight": 3}, {"name": "cart-v2"}]));
+    let written = applied(&object, &plan(Kind::HttpRoute, &object, &wanted(10.0)));
+    let rule = json!({"backendRefs": [{"name": "third", "weight": 7}, {"name": "fourth"}]});
+    let (expected, moved) =
+        (with_a_rule_before(object, rule.clone()), with_a_rule_before(written, rule));
+    assert_eq!(without_empty_maps(applied(&moved, &restore(&moved))), expected);
+    let next = applied(&moved, &plan(Kind::HttpRoute, &moved, &wanted(20.0)));
+    assert_eq!(next["spec"]["rules"][2]["backendRefs"][1]["weight"], 2_000);
+    assert_eq!(without_empty_maps(applied(&next, &restore(&next))), expected);
+}
+
+#[test]
+fn a_rule_that_has_come_since_gets_its_own_weights_back() {
+    let object = http_route(&json!([{"name": "cart-v1"}, {"name": "cart-v2"}]));
+    let written = applied(&object, &plan(Kind::HttpRoute, &object, &wanted(10.0)));
+    let more = |mut object: Value| {
+        let rule = json!({"backendRefs": [{"name": "cart-v2", "weight": 4}, {"name": "cart-v1"}]});
+        object["spec"]["rules"].as_array_mut().unwrap().push(rule);
+        object
+    };
+    let (expected, written) = (more(object), more(written));
+    let next = applied(&written, &plan(Kind::HttpRoute, &written, &wanted(10.0)));
+    assert_eq!(next["spec"]["rules"][2]["backendRefs"][0]["weight"], 1_000);
+    assert_eq!(without_empty_maps(applied(&next, &restore(&next))), expected);
+}
+
+#[test]
+fn what_an_older_version_noted_is_read() {
+    let object =
+        http_route(&json!([{"name": "cart-v1", "weight": 9}, {"name": "cart-v2", "weight": 1}]));
+    let mut written = object.clone();
+    let [old, new] = [0, 1].map(|at| format!("/spec/rules/1/backendRefs/{at}/weight"));
+    let noted = json!({old: 5, new: null}).to_string();
+    written["metadata"]["annotations"] = json!({BEFORE: noted});
+    let restored = applied(&written, &restore(&written));
+    let backends = &restored["spec"]["rules"][1]["backendRefs"];
+    assert_eq!(*backends, json!([{"name": "cart-v1", "weight": 5}, {"name": "cart-v2"}]));
+}
