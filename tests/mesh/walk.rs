@@ -1,5 +1,7 @@
-//! Weir comes and goes beside Istio as its page says, with a real Helm and the rights of the chart, while
-//! requests flow: none is lost, and every object is as it was found.
+//! Weir comes and goes as the pages of `docs/install` say, with a real Helm and the rights of the chart,
+//! while requests flow: none is lost, and every object is as it was found. Here beside Istio.
+
+mod plain;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,10 +25,16 @@ use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
     let needs = &["istiod", "envoy", "helm", "openssl"];
-    vec![Test::new("walk::istios_page", needs, istios_page)]
+    vec![
+        Test::new("walk::istios_page", needs, istios_page),
+        Test::new("walk::plain_envoys_page", &["envoy", "helm"], plain::page_of_envoys),
+    ]
 }
 
 const NAMESPACE: &str = "walk";
+
+/// The policy's namespace and name.
+const POLICY: (&str, &str) = (NAMESPACE, "shop");
 
 const PAGE: &str = "install/istio.md";
 
@@ -69,15 +77,15 @@ spec:
     cluster.ready(NAMESPACE, "shop-v2", 2).await;
 }
 
-/// All objects of the namespace that people or their tools have written, by kind and name, without what the
+/// All objects of a namespace that people or their tools have written, by kind and name, without what the
 /// API server and controllers keep in them.
-async fn objects(cluster: &Cluster) -> BTreeMap<String, Value> {
+async fn objects(cluster: &Cluster, namespace: &str) -> BTreeMap<String, Value> {
     let listed = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
     let kinds = cluster.kubectl(&listed, "").await.unwrap();
     let foreign = ["event", "endpoint", "lease", "podmetrics", "configmaps"];
     let kinds = kinds.lines().filter(|kind| !foreign.iter().any(|word| kind.starts_with(word)));
     let kinds = kinds.collect::<Vec<_>>().join(",");
-    let all = ["get", &kinds, "--namespace", NAMESPACE, "-o", "json"];
+    let all = ["get", &kinds, "--namespace", namespace, "-o", "json"];
     let all: Value = serde_json::from_str(&cluster.kubectl(&all, "").await.unwrap()).unwrap();
     let items = all["items"].as_array().unwrap().iter().map(|object| {
         let mut object = object.clone();
@@ -114,11 +122,34 @@ fn policy() -> String {
 "
 }
 
-async fn mode(cluster: &Cluster, mode: &str) {
+/// Waits until Weir has taken a policy.
+async fn accepted(cluster: &Cluster, (namespace, name): (&str, &str)) {
+    let policy = format!("atp/{name}");
+    let condition =
+        "--for=jsonpath={.status.ancestors[0].conditions[?(@.type==\"Accepted\")].status}=True";
+    let wait = ["wait", "-n", namespace, "--timeout=60s", &policy, condition];
+    cluster.kubectl(&wait, "").await.unwrap();
+}
+
+async fn mode(cluster: &Cluster, (namespace, name): (&str, &str), mode: &str) {
     let patch = json!({"spec": {"mode": mode}}).to_string();
-    let patch =
-        ["patch", "atp", "shop", "--namespace", NAMESPACE, "--type=merge", "--patch", &patch];
+    let patch = ["patch", "atp", name, "-n", namespace, "--type=merge", "--patch", &patch];
     cluster.kubectl(&patch, "").await.unwrap();
+}
+
+/// Deletes a policy; nobody holds it.
+async fn withdraw(cluster: &Cluster, (namespace, name): (&str, &str)) {
+    let delete = ["delete", "atp", name, "-n", namespace, "--timeout=60s"];
+    cluster.kubectl(&delete, "").await.unwrap();
+}
+
+/// All objects of a namespace are as they were found.
+async fn unchanged(cluster: &Cluster, namespace: &str, before: &BTreeMap<String, Value>) {
+    let after = objects(cluster, namespace).await;
+    for (name, object) in before {
+        assert_eq!(after.get(name), Some(object), "{name}");
+    }
+    assert_eq!(after.len(), before.len(), "{:?} beside {:?}", after.keys(), before.keys());
 }
 
 /// The weights of the two versions in the route, as the API server has it.
@@ -143,7 +174,7 @@ async fn istios_page(cluster: Arc<Cluster>) {
     cluster.define(&definition()).await;
     let room = cluster.room("walk");
     let own = token(&cluster, NAMESPACE).await;
-    let before = objects(&cluster).await;
+    let before = objects(&cluster, NAMESPACE).await;
 
     // 1. A certificate for the relay.
     certified(&cluster, &room).await;
@@ -175,16 +206,13 @@ async fn istios_page(cluster: Arc<Cluster>) {
 
     // 4. Watch.
     cluster.apply(&policy()).await;
-    let accepted = ["wait", "-n", NAMESPACE, "--timeout=60s", "atp/shop"];
-    let condition =
-        "--for=jsonpath={.status.ancestors[0].conditions[?(@.type==\"Accepted\")].status}=True";
-    cluster.kubectl(&[&accepted[..], &[condition]].concat(), "").await.unwrap();
+    accepted(&cluster, POLICY).await;
     weir.more_steps(5).await;
     assert_eq!(weights(&cluster).await, [100, 0], "it only watches");
     assert_eq!(to_second(&cluster, &traffic, 300).await, 0);
 
     // 5. Enforce.
-    mode(&cluster, "Enforce").await;
+    mode(&cluster, POLICY, "Enforce").await;
     soon("the new version gets its part", async || {
         let [first, second] = weights(&cluster).await;
         first > 0 && second > 0
@@ -208,10 +236,9 @@ async fn istios_page(cluster: Arc<Cluster>) {
     assert!(weights(&cluster).await[1] > 0, "the new version keeps its part");
 
     // Remove.
-    mode(&cluster, "Observe").await;
+    mode(&cluster, POLICY, "Observe").await;
     soon("the route is as it was", async || weights(&cluster).await == [100, 0]).await;
-    let delete = ["delete", "atp", "shop", "--namespace", NAMESPACE, "--timeout=60s"];
-    cluster.kubectl(&delete, "").await.unwrap();
+    withdraw(&cluster, POLICY).await;
     way.cut().await;
     way.open(secured);
     assert!(notes.contains("/weir release"), "{notes}");
@@ -225,11 +252,7 @@ async fn istios_page(cluster: Arc<Cluster>) {
     })
     .await;
     traffic.stop_without_loss().await;
-    let after = objects(&cluster).await;
-    for (name, object) in &before {
-        assert_eq!(after.get(name), Some(object), "{name}");
-    }
-    assert_eq!(after.len(), before.len(), "{:?} beside {:?}", after.keys(), before.keys());
+    unchanged(&cluster, NAMESPACE, &before).await;
     let refused = client.envoy.admin.stats("update_rejected").await.unwrap();
     assert!(refused.values().all(|count| *count == 0), "Envoy takes all of it: {refused:?}");
     let host = istiod::host(NAMESPACE, "shop");

@@ -174,6 +174,13 @@ impl Merge<'_> {
                  eds_config:\n{}",
                 document::print(&parts::over_ads(), Format::Yaml)
             ));
+            if absent(&self.root, &["dynamic_resources", "cds_config"]) {
+                self.notes.push(format!(
+                    "clusters that weir writes (write_clusters) come only with this as \
+                     dynamic_resources.cds_config:\n{}",
+                    document::print(&parts::over_ads(), Format::Yaml)
+                ));
+            }
             parts::over_ads()
         };
         let at = "layered_runtime.layers";

@@ -101,6 +101,13 @@ impl Kubelet {
         own.map(|((_, name), pod)| (name.clone(), pod.backend.counts().taken)).collect()
     }
 
+    /// How many requests the pods of a namespace have failed.
+    pub async fn failed(&self, namespace: &str) -> u64 {
+        let running = self.ours.running.lock().await;
+        let own = running.iter().filter(|((space, _), _)| space == namespace);
+        own.map(|(_, pod)| pod.backend.counts().failed).sum()
+    }
+
     /// Where each pod of a namespace listens, by the pod's name.
     pub async fn addresses(&self, namespace: &str) -> BTreeMap<String, SocketAddr> {
         let running = self.ours.running.lock().await;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Cluster;
 use super::identity::Identity;
+use crate::weir::binary;
 
 /// How long the commands of one block may take.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -34,15 +35,25 @@ pub fn commands(page: &str, heading: &str) -> String {
 ///
 /// As [`commands`].
 pub fn block(page: &str, heading: &str, language: &str) -> String {
+    let all = blocks(page, heading, language);
+    let first = all.into_iter().next();
+    first.unwrap_or_else(|| panic!("{page}: no {language} under {heading:?}"))
+}
+
+/// All blocks of this language under a heading of a page.
+///
+/// # Panics
+///
+/// When the page has no such heading.
+pub fn blocks(page: &str, heading: &str, language: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
     let (_, below) = text
         .split_once(&format!("\n## {heading}\n"))
         .unwrap_or_else(|| panic!("{page}: no heading {heading:?}"));
     let section = below.split("\n## ").next().unwrap_or(below);
-    let begun = section.split_once(&format!("```{language}\n"));
-    let block = begun.and_then(|(_, rest)| rest.split_once("\n```"));
-    let (block, _) = block.unwrap_or_else(|| panic!("{page}: no {language} under {heading:?}"));
-    format!("{block}\n")
+    let begin = format!("```{language}\n");
+    let blocks = section.split(&begin).skip(1).filter_map(|rest| rest.split_once("\n```"));
+    blocks.map(|(block, _)| format!("{block}\n")).collect()
 }
 
 /// Whether the program is there by which a page makes certificates.
@@ -57,8 +68,8 @@ pub fn openssl() -> Result<(), String> {
 }
 
 impl Cluster {
-    /// Runs commands in a folder, as an administrator of this cluster who has the repository's `deploy` at
-    /// hand; what they print. They stop at the first that fails.
+    /// Runs commands in a folder, as an administrator of this cluster who has the repository's `deploy` and
+    /// its `weir` at hand; what they print. They stop at the first that fails.
     ///
     /// # Errors
     ///
@@ -66,9 +77,10 @@ impl Cluster {
     pub async fn follow(&self, folder: &Path, commands: &str) -> Result<String, String> {
         let programs = folder.join("bin");
         std::fs::create_dir_all(&programs).unwrap();
-        self.program(&programs, "kubectl", "kube", "kubectl ");
+        program(&programs, "kubectl", &self.peers.program("kube"), "kubectl ");
+        program(&programs, "weir", binary(), "");
         if self.peers.have("helm") {
-            self.program(&programs, "helm", "helm", "");
+            program(&programs, "helm", &self.peers.program("helm"), "");
         }
         if !folder.join("deploy").exists() {
             std::os::unix::fs::symlink(root().join("deploy"), folder.join("deploy")).unwrap();
@@ -85,13 +97,12 @@ impl Cluster {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if ended.status.success() { Ok(text(&ended.stdout)) } else { Err(text(&ended.stderr)) }
     }
+}
 
-    /// A program of this cluster's peers under the name that people call it by.
-    fn program(&self, folder: &Path, name: &str, peer: &str, first: &str) {
-        let script =
-            format!("#!/bin/sh\nexec '{}' {first}\"$@\"\n", self.peers.program(peer).display());
-        let file = folder.join(name);
-        std::fs::write(&file, script).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+/// A program under the name that people call it by.
+fn program(folder: &Path, name: &str, path: &Path, first: &str) {
+    let script = format!("#!/bin/sh\nexec '{}' {first}\"$@\"\n", path.display());
+    let file = folder.join(name);
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

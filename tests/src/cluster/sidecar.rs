@@ -100,10 +100,15 @@ impl Sidecar {
         plan: &Plan<'_>,
         reports: Option<SocketAddr>,
     ) -> Self {
-        Self::serving(cluster, plan.name, bootstrap(plan, reports)).await
+        Self::on(cluster, plan.name, bootstrap(plan, reports)).await
     }
 
-    async fn serving(cluster: &Cluster, name: &str, bootstrap: Value) -> Self {
+    /// Starts one on this bootstrap.
+    ///
+    /// # Panics
+    ///
+    /// As [`Sidecar::start`].
+    pub async fn on(cluster: &Cluster, name: &str, bootstrap: Value) -> Self {
         let room = cluster.room(name);
         let options = Options { directory: &room, concurrency: 1 };
         let started = Envoy::start(&envoy::find().unwrap(), bootstrap, options).await;
@@ -136,7 +141,7 @@ impl Sidecar {
         let printed = run(words.chain(node).chain(ends));
         assert_eq!(printed.code, Some(0), "{}", printed.stderr);
         let bootstrap: Value = serde_saphyr::from_str(&printed.stdout).unwrap();
-        Self::serving(cluster, name, bootstrap).await
+        Self::on(cluster, name, bootstrap).await
     }
 
     /// The endpoints of a cluster, by address; none where there is no such cluster.

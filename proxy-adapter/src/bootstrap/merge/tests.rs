@@ -200,6 +200,7 @@ fn says_who_the_proxy_is_only_where_the_file_does_not() {
         "{:?}",
         result.notes
     );
+    assert!(result.notes.iter().any(|note| note.contains("dynamic_resources.cds_config")));
     let kept = merge("admin: {address: {pipe: {path: /run/admin}}}", &named).unwrap();
     assert!(!kept.yaml.contains("9901"), "{}", kept.yaml);
 }
