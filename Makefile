@@ -27,9 +27,9 @@ test: tools envoy prometheus chromium grpc
 
 # Beside real control planes, which are built once, outside the repository; those that cannot be
 # built are skipped by name. One test alone: make test-mesh ARGS=crd
-test-mesh: tools envoy
+test-mesh: tools envoy prometheus grpc
 	export WEIR_PEERS_BUILT="$$(tests/peers/build.sh)"; \
-	export WEIR_REQUIRE="envoy,$$(echo "$$WEIR_PEERS_BUILT" | cut -d' ' -f1 | paste -sd,)"; \
+	export WEIR_REQUIRE="envoy,prometheus,grpc,$$(echo "$$WEIR_PEERS_BUILT" | cut -d' ' -f1 | paste -sd,)"; \
 	cargo test --locked --workspace --test mesh -- $(ARGS)
 
 bench: tools envoy

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use weir_collectors::exposition::line::{Format, Sample};
 use weir_collectors::exposition::{Key, Reader, Sink};
+use weir_testbed::required;
 
 mod texts;
 
@@ -121,21 +122,7 @@ fn kept(values: &Values) -> Values {
 
 /// The binary, or a word on why this is skipped; where it is required its absence is a failure.
 pub(crate) fn prometheus() -> Option<PathBuf> {
-    let named = std::env::var_os("WEIR_PROMETHEUS").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|dir| dir.join("prometheus")).find(|p| p.is_file());
-    let binary = named.or(found);
-    if binary.is_none() {
-        let required = std::env::var_os("WEIR_REQUIRE").unwrap_or_default();
-        let required = required.to_string_lossy().split(',').any(|name| name == "prometheus");
-        assert!(
-            !required,
-            "no prometheus: install it (apt install prometheus) or set WEIR_PROMETHEUS"
-        );
-        println!("skipped: no prometheus");
-    }
-    binary
+    required::or_skip("prometheus", weir_tests::prometheus::find())
 }
 
 /// A running Prometheus which scrapes one job per page.

@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, Runtime};
 use weir_testbed::{envoy, required};
 use weir_tests::cluster::peers::Peers;
 use weir_tests::cluster::{Cluster, namespace, page};
+use weir_tests::{grpc, prometheus};
 
 /// What every test needs.
 const ALWAYS: [&str; 2] = ["etcd", "kube"];
@@ -28,7 +29,8 @@ pub(crate) struct Test {
 }
 
 impl Test {
-    /// A test of that name which needs these peers beside a cluster, or `envoy`, or `openssl`.
+    /// A test of that name which needs these peers beside a cluster, or `envoy`, `grpc`,
+    /// `prometheus`, `openssl`.
     pub(crate) fn new<F>(
         name: &'static str,
         needs: &'static [&'static str],
@@ -105,6 +107,8 @@ fn missing(test: &Test, peers: &Peers) -> Option<String> {
         let found = match name {
             "envoy" => envoy::find().map(drop).map_err(|missing| missing.to_string()),
             "openssl" => page::openssl(),
+            "grpc" => grpc::python().map(drop),
+            "prometheus" => prometheus::find().map(drop),
             peer => {
                 let how = || "tests/peers/build.sh did not build it".to_owned();
                 peers.have(peer).then_some(()).ok_or_else(how)

@@ -1,6 +1,7 @@
 //! Weir comes and goes as the pages of `docs/install` say, with a real Helm and the rights of the chart,
 //! while requests flow: none is lost, and every object is as it was found. Here beside Istio.
 
+mod grpc;
 mod plain;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,12 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("walk::istios_page", needs, istios_page),
         Test::new("walk::plain_envoys_page", &["envoy", "helm"], plain::page_of_envoys),
+        Test::new("walk::grpcs_page", &["grpc", "helm"], grpc::page_of_clients),
+        Test::new(
+            "walk::grpc_behind_a_control_plane",
+            &["grpc", "helm", "go-control-plane", "prometheus"],
+            grpc::behind_a_control_plane,
+        ),
     ]
 }
 
@@ -109,11 +116,16 @@ async fn configured(cluster: &Cluster, room: &Path, istiod: SocketAddr, relay: S
     std::fs::write(room.join("weir.yaml"), config.to_string()).unwrap();
 }
 
+/// What a page writes for the namespace `shop`, for another one.
+fn moved(text: &str, namespace: &str) -> String {
+    let moved = text.replace("namespace: shop", &format!("namespace: {namespace}"));
+    assert_ne!(moved, text, "no namespace to move");
+    moved
+}
+
 /// The page's policy, for this namespace's shop, with a rollout.
 fn policy() -> String {
-    let watched = page::block(PAGE, "4. Watch", "yaml");
-    let here = watched.replace("namespace: shop", &format!("namespace: {NAMESPACE}"));
-    let here = here.replace("reviews", "shop");
+    let here = moved(&page::block(PAGE, "4. Watch", "yaml"), NAMESPACE).replace("reviews", "shop");
     assert!(here.contains("kind: Service, name: shop"), "{here}");
     here + "  rollout:
     stableRef: {name: shop-v1}
@@ -141,6 +153,17 @@ async fn mode(cluster: &Cluster, (namespace, name): (&str, &str), mode: &str) {
 async fn withdraw(cluster: &Cluster, (namespace, name): (&str, &str)) {
     let delete = ["delete", "atp", name, "-n", namespace, "--timeout=60s"];
     cluster.kubectl(&delete, "").await.unwrap();
+}
+
+/// Ends loads under which pods failed: nothing failed but by the pods' own words.
+async fn ended(cluster: &Cluster, namespace: &str, loads: Vec<Traffic>) {
+    let mut refused = 0;
+    for traffic in loads {
+        let tally = traffic.stop().await;
+        assert!(tally.requests > 0 && tally.errors() == tally.refused, "{tally:?}");
+        refused += tally.refused;
+    }
+    assert_eq!(refused, cluster.kubelet.failed(namespace).await, "refused by nobody else");
 }
 
 /// All objects of a namespace are as they were found.

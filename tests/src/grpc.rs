@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_testbed::child::{Child, Program};
+use weir_testbed::envoy::eventually;
 use weir_testbed::{ports, required};
 
 use crate::weir::{Weir, run};
@@ -22,16 +23,31 @@ const RATE: &str = "100";
 /// Servers of the version in use, and of the new one.
 pub const SERVERS: [&[&str]; 2] = [&["a", "b", "c", "d"], &["new-a", "new-b"]];
 
+/// Servers, all in one process; they end when it is dropped.
+#[derive(Debug)]
+pub struct Servers {
+    /// Where each listens, by its name.
+    pub addresses: BTreeMap<String, String>,
+    _child: Child,
+    folder: PathBuf,
+}
+
+/// A client, which sends requests until it is dropped.
+#[derive(Debug)]
+pub struct Client {
+    child: Child,
+    folder: PathBuf,
+}
+
 /// A stage of gRPC. Everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Stage {
     /// Weir.
     pub weir: Weir,
-    /// Where each server listens, by its name.
-    pub servers: BTreeMap<String, String>,
+    /// The servers.
+    pub servers: Servers,
     /// The client.
-    pub client: Child,
-    _server: Child,
+    pub client: Client,
     folder: TempDir,
 }
 
@@ -66,54 +82,60 @@ impl Seen {
     }
 }
 
-impl Stage {
-    /// A stage on which the client is answered; nothing where Python's gRPC is missing (and not
-    /// required). `policy`: the policy's `spec` after its target.
-    pub async fn start(policy: &str) -> Option<Self> {
-        let python = required::or_skip("grpc", python())?;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        let names = SERVERS.iter().flat_map(|names| names.iter().map(ToString::to_string));
-        let server = script(path, &python, "server.py", names);
+impl Servers {
+    /// Starts one for each of these, `NAME` or `NAME=ADDRESS`, and waits until they listen. One with an
+    /// address tells at the next port of how many requests it has handled, as gRPC's own metrics do.
+    ///
+    /// # Panics
+    ///
+    /// When they do not listen in time.
+    pub async fn start(folder: &Path, names: &[String]) -> Self {
+        let child = script(folder, "server.py", names, None);
         let mut listed = Value::Null;
         until("the servers listen", async || {
-            listed = read(&path.join("servers.json"));
+            listed = read(&folder.join("servers.json"));
             listed.is_object()
         })
         .await;
-        let servers: BTreeMap<String, String> = serde_json::from_value(listed).unwrap();
-        for (version, names) in SERVERS.iter().enumerate() {
-            let endpoints: Vec<_> = names.iter().map(|name| &servers[*name]).collect();
-            let text = json!({ "endpoints": endpoints }).to_string();
-            write(path, &format!("shop-v{}.yaml", version + 1), &text);
-        }
-        write(path, "weir.yaml", CONFIG);
-        std::fs::create_dir(path.join("policies")).unwrap();
-        write(path, "policies/shop.yaml", policy);
-        let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
-        let weir = Weir::start(path, xds).await;
-        let xds = weir.xds.to_string();
-        let asked =
-            ["grpc", "bootstrap", "--node", "client-1", "--namespace", "demo", "--weir", &xds];
-        let printed = run(asked);
-        assert_eq!(printed.code, Some(0), "{}", printed.stderr);
-        write(path, "bootstrap.json", &printed.stdout);
-        let arguments = ["xds:///shop", RATE].map(str::to_owned).into_iter();
-        let client = script(path, &python, "client.py", arguments);
-        let stage = Self { weir, servers, client, _server: server, folder };
-        let came = weir_testbed::envoy::eventually(WITHIN, async || stage.seen().of(&[]) > 0);
-        assert!(
-            came.await,
-            "nobody answers: {}\n{}",
-            stage.client.log_tail(),
-            stage.weir.child.log_tail()
-        );
-        Some(stage)
+        let addresses = serde_json::from_value(listed).unwrap();
+        Self { addresses, _child: child, folder: folder.to_owned() }
     }
 
-    /// What the client has seen by now.
+    /// Has a server fail every request, or no more.
+    ///
+    /// # Panics
+    ///
+    /// When it does so already.
+    pub fn fail(&self, name: &str, fails: bool) {
+        let file = self.folder.join(format!("fail-{name}"));
+        if fails { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+    }
+}
+
+impl Client {
+    /// Starts one that sends to this target, in a folder of its own. `bootstrap`: the file by which it finds
+    /// an xDS server.
+    pub fn start(folder: &Path, target: &str, bootstrap: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let arguments = [target, RATE].map(str::to_owned);
+        let child = script(folder, "client.py", &arguments, Some(bootstrap));
+        Self { child, folder: folder.to_owned() }
+    }
+
+    /// Waits until somebody answers it.
+    ///
+    /// # Panics
+    ///
+    /// When nobody does in time; the message has its log and Weir's.
+    pub async fn answered(&self, weir: &Weir) {
+        let came = eventually(WITHIN, async || self.seen().of(&[]) > 0).await;
+        let (own, weirs) = (self.child.log_tail(), weir.child.log_tail());
+        assert!(came, "nobody answers: {:?}\n{own}\n{weirs}", self.seen());
+    }
+
+    /// What it has seen by now.
     pub fn seen(&self) -> Seen {
-        let told = read(&self.folder.path().join("answers.json"));
+        let told = read(&self.folder.join("answers.json"));
         let map = |name: &str| serde_json::from_value(told[name].clone()).unwrap_or_default();
         Seen { answers: map("answers"), failures: map("failures") }
     }
@@ -131,7 +153,16 @@ impl Stage {
     }
 
     /// Waits until what comes next is so.
-    pub async fn until_next(&self, what: &str, count: u64, wanted: impl Fn(&Seen) -> bool) -> Seen {
+    ///
+    /// # Panics
+    ///
+    /// When it is not in time; the message has what came last, and Weir's log.
+    pub async fn until_next(
+        &self,
+        weir: &Weir,
+        (what, count): (&str, u64),
+        wanted: impl Fn(&Seen) -> bool,
+    ) -> Seen {
         let mut last = Seen::default();
         // Steps and looks take seconds each.
         for _ in 0..60 {
@@ -140,13 +171,48 @@ impl Stage {
                 return last;
             }
         }
-        panic!("not in time: {what}\n{last:?}\n{}", self.weir.child.log_tail());
+        panic!("not in time: {what}\n{last:?}\n{}", weir.child.log_tail());
+    }
+}
+
+impl Stage {
+    /// A stage on which the client is answered; nothing where Python's gRPC is missing (and not
+    /// required). `policy`: the policy's `spec` after its target.
+    pub async fn start(policy: &str) -> Option<Self> {
+        required::or_skip("grpc", python())?;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let names: Vec<_> = SERVERS.concat().into_iter().map(str::to_owned).collect();
+        let servers = Servers::start(path, &names).await;
+        for (version, names) in SERVERS.iter().enumerate() {
+            let endpoints: Vec<_> = names.iter().map(|name| &servers.addresses[*name]).collect();
+            let text = json!({ "endpoints": endpoints }).to_string();
+            write(path, &format!("shop-v{}.yaml", version + 1), &text);
+        }
+        write(path, "weir.yaml", CONFIG);
+        std::fs::create_dir(path.join("policies")).unwrap();
+        write(path, "policies/shop.yaml", policy);
+        let xds = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::unused().unwrap()));
+        let weir = Weir::start(path, xds).await;
+        let xds = weir.xds.to_string();
+        let asked =
+            ["grpc", "bootstrap", "--node", "client-1", "--namespace", "demo", "--weir", &xds];
+        let printed = run(asked);
+        assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+        write(path, "bootstrap.json", &printed.stdout);
+        let client = Client::start(path, "xds:///shop", &path.join("bootstrap.json"));
+        client.answered(&weir).await;
+        Some(Self { weir, servers, client, folder })
     }
 
-    /// Has a server fail every request, or no more.
-    pub fn fail(&self, name: &str, fails: bool) {
-        let file = self.folder.path().join(format!("fail-{name}"));
-        if fails { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+    /// What the next requests, so many or more, come to.
+    pub async fn next(&self, count: u64) -> Seen {
+        self.client.next(count).await
+    }
+
+    /// Waits until what comes next is so.
+    pub async fn until_next(&self, what: &str, count: u64, wanted: impl Fn(&Seen) -> bool) -> Seen {
+        self.client.until_next(&self.weir, (what, count), wanted).await
     }
 
     /// Puts a policy into force.
@@ -200,7 +266,11 @@ fn root() -> PathBuf {
 }
 
 /// Where Python finds gRPC: `WEIR_GRPC`, or what `make grpc` installed.
-fn python() -> Result<String, String> {
+///
+/// # Errors
+///
+/// Where it was looked for, and how to get it.
+pub fn python() -> Result<String, String> {
     let build = root().join(".build");
     let built = format!("{0}/grpcio:{0}/typing-extensions", build.display());
     let named = std::env::var_os("WEIR_GRPC").map(|path| path.to_string_lossy().into_owned());
@@ -210,22 +280,18 @@ fn python() -> Result<String, String> {
 }
 
 /// Starts one of the scripts under `tests/grpc`.
-fn script(
-    folder: &Path,
-    python: &str,
-    name: &str,
-    arguments: impl Iterator<Item = String>,
-) -> Child {
+fn script(folder: &Path, name: &str, arguments: &[String], bootstrap: Option<&Path>) -> Child {
     let script = root().join("tests/grpc").join(name).display().to_string();
     let fixed = [script, folder.display().to_string()];
-    let bootstrap = folder.join("bootstrap.json").display().to_string();
+    let mut environment = vec![("PYTHONPATH".to_owned(), python().unwrap())];
+    if let Some(file) = bootstrap {
+        environment.push(("GRPC_XDS_BOOTSTRAP".to_owned(), file.display().to_string()));
+    }
     let child = Child::start(Program {
         name: name.to_owned(),
         path: PathBuf::from("python3"),
-        arguments: fixed.into_iter().chain(arguments).map(Into::into).collect(),
-        environment: [("PYTHONPATH", python), ("GRPC_XDS_BOOTSTRAP", &bootstrap)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        arguments: fixed.iter().chain(arguments).map(Into::into).collect(),
+        environment,
         log: folder.join(format!("{name}.log")),
     });
     child.unwrap()

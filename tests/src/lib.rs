@@ -9,6 +9,7 @@
 pub mod cluster;
 pub mod grpc;
 pub mod journal;
+pub mod prometheus;
 pub mod proxy;
 pub mod relay;
 pub mod traffic;

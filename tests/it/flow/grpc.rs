@@ -31,20 +31,23 @@ async fn a_failing_server_gets_nothing_and_nothing_is_lost_when_weir_is_killed()
         .await;
     assert!(all.failures.is_empty() && all.of(SERVERS[1]) == 0, "{all:?}");
 
-    stage.fail("a", true);
+    stage.servers.fail("a", true);
     let without =
         stage.until_next("the failing server is out", 200, |seen| seen.failures.is_empty()).await;
     assert_eq!(without.of(&["a"]), 0, "{without:?}");
     let reason = &stage.weir.ask("/api/v1/services/demo/shop-v1").await["endpoints"];
-    let out =
-        reason.as_array().unwrap().iter().find(|e| e["address"] == stage.servers["a"].as_str());
+    let out = reason
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["address"] == stage.servers.addresses["a"].as_str());
     assert_eq!(out.unwrap()["state"], "ejected", "{reason:#}");
 
     stage.kill_weir().await;
     let alone = stage.next(300).await;
     assert!(alone.failures.is_empty(), "{alone:?}");
     assert_eq!(alone.of(&["a"]), 0, "what was decided stays: {alone:?}");
-    stage.fail("a", false);
+    stage.servers.fail("a", false);
     stage.start_weir().await;
     let proving = stage.until_next("it is tried again", 200, |seen| seen.of(&["a"]) > 0).await;
     let few = proving.of(&["a"]) * 2 < proving.of(&["b"]);
@@ -65,7 +68,7 @@ async fn a_rollout_moves_parts_and_a_bad_version_goes_back() {
         stage.until_next("the first step", 400, |seen| (0.14..0.26).contains(&part(seen))).await;
     assert!(moved.failures.is_empty(), "{moved:?}");
 
-    SERVERS[1].iter().for_each(|name| stage.fail(name, true));
+    SERVERS[1].iter().for_each(|name| stage.servers.fail(name, true));
     let back = stage
         .until_next("it goes back", 200, |seen| seen.failures.is_empty() && part(seen) == 0.0)
         .await;

@@ -11,7 +11,7 @@ use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 
-use super::{accepted, mode, objects, unchanged, withdraw};
+use super::{accepted, ended, mode, moved, objects, unchanged, withdraw};
 use crate::deploy;
 use crate::governed::{RATE, definition};
 
@@ -148,7 +148,7 @@ pub(super) async fn page_of_envoys(cluster: Arc<Cluster>) {
 
     // 3. Watch.
     let watched = page::block(PAGE, "3. Watch", "yaml");
-    cluster.apply(&watched.replace("namespace: shop", &format!("namespace: {NAMESPACE}"))).await;
+    cluster.apply(&moved(&watched, NAMESPACE)).await;
     accepted(&cluster, POLICY).await;
     let pods = cluster.kubelet.addresses(NAMESPACE).await;
     let (pod, _) = pods.iter().next().unwrap();
@@ -168,18 +168,8 @@ pub(super) async fn page_of_envoys(cluster: Arc<Cluster>) {
     shared(&cluster, &traffic).await;
 
     // Remove. Proxies without Weir first.
-    let mut refused = 0;
     let direct = Traffic::start(alone.listener, RATE);
-    for traffic in [traffic, beside] {
-        let tally = traffic.stop().await;
-        assert_eq!(tally.errors(), tally.refused, "{tally:?}");
-        refused += tally.refused;
-    }
-    assert_eq!(
-        refused,
-        cluster.kubelet.failed(NAMESPACE).await,
-        "the pod's own words, all of them"
-    );
+    ended(&cluster, NAMESPACE, vec![traffic, beside]).await;
     withdraw(&cluster, POLICY).await;
     cluster.follow(&room, "helm uninstall weir -n weir --wait").await.unwrap();
     weir.child.stop().await.unwrap();

@@ -1,8 +1,8 @@
 // Command go-control-plane serves what stands in a file over aggregated discovery, from the
 // snapshot cache that most control planes written in Go stand on: go-control-plane ADDRESS FILE
 //
-// The file is an object of lists named "clusters", "endpoints" and "routes", whose items are
-// resources in protobuf's JSON. It is read again whenever it has changed.
+// The file is an object of lists named "listeners", "clusters", "endpoints" and "routes", whose
+// items are resources in protobuf's JSON. It is read again whenever it has changed.
 package main
 
 import (
@@ -20,7 +20,10 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3" // in listeners
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
@@ -46,6 +49,7 @@ var kinds = map[string]struct {
 }{
 	"clusters":  {resource.ClusterType, func() types.Resource { return &cluster.Cluster{} }},
 	"endpoints": {resource.EndpointType, func() types.Resource { return &endpoint.ClusterLoadAssignment{} }},
+	"listeners": {resource.ListenerType, func() types.Resource { return &listener.Listener{} }},
 	"routes":    {resource.RouteType, func() types.Resource { return &route.RouteConfiguration{} }},
 }
 
