@@ -273,8 +273,14 @@ async fn gateways_extension(cluster: Arc<Cluster>) {
     let mut serving = JoinSet::new();
     serving.spawn(Extension::new(thought).run(listener, stop.clone()));
     let documents = |first, second| gateway::documents(&pods, first, second);
+    let asks = json!({
+        // Without it an extension server that is away holds up everything.
+        "failOpen": true,
+        "hooks": {"xdsTranslator": {"post": ["Endpoints"]}},
+        "service": {"ip": {"address": at.ip().to_string(), "port": at.port()}},
+    });
     let control =
-        Gateway::start_with(&cluster, "asking-gateway", &documents(50, 50), Some(at)).await;
+        Gateway::start_with(&cluster, "asking-gateway", &documents(50, 50), Some(asks)).await;
     let edge = gateway::edge(&cluster, "asking-edge", (ADS, Some(control.transport()))).await;
     let traffic = Traffic::start(edge.listener, RATE);
     traffic.more(100).await;

@@ -1,6 +1,7 @@
 //! Weir comes and goes as the pages of `docs/install` say, with a real Helm and the rights of the chart,
 //! while requests flow: none is lost, and every object is as it was found. Here beside Istio.
 
+mod gateway;
 mod grpc;
 mod plain;
 
@@ -34,6 +35,11 @@ pub(crate) fn tests() -> Vec<Test> {
             "walk::grpc_behind_a_control_plane",
             &["grpc", "helm", "go-control-plane", "prometheus"],
             grpc::behind_a_control_plane,
+        ),
+        Test::new(
+            "walk::envoy_gateways_page",
+            &["envoy", "helm", "envoy-gateway", "prometheus"],
+            gateway::page_of_gateways,
         ),
     ]
 }

@@ -36,7 +36,7 @@ impl Gateway {
         Self::start_with(cluster, name, documents, None).await
     }
 
-    /// As [`Gateway::start`], and it asks an extension server before it sends endpoints.
+    /// As [`Gateway::start`], with this as its configuration's `extensionManager`.
     ///
     /// # Panics
     ///
@@ -45,31 +45,29 @@ impl Gateway {
         cluster: &Cluster,
         name: &str,
         documents: &str,
-        extension: Option<SocketAddr>,
+        extension: Option<Value>,
     ) -> Self {
         let one = Arc::clone(&cluster.gateway).lock_owned().await;
         let room = cluster.room(name);
         let program = cluster.peers.program("envoy-gateway");
-        std::fs::write(room.join("gateway.yaml"), configuration(&room, extension).to_string())
-            .unwrap();
         std::fs::create_dir_all(room.join("documents")).unwrap();
         write(&room, documents);
         let mut certificates = Command::new(&program);
         certificates.args(["certgen", "--local", "--config-home"]).arg(room.join("home"));
         let made = certificates.env("HOME", &room).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let config = room.join("gateway.yaml").into();
-        let mut child = Child::start(Program {
-            name: "Envoy Gateway".to_owned(),
-            path: program,
-            arguments: vec!["server".into(), "--config-path".into(), config],
-            environment: vec![("HOME".to_owned(), room.display().to_string())],
-            log: room.join("gateway.log"),
-        })
-        .unwrap();
-        let listens = async || TcpStream::connect(ADS).await.is_ok();
-        child.ready(SOON, listens).await.unwrap_or_else(|error| panic!("{error}"));
+        let child = serving(program, &room, extension).await;
         Self { child, room, _one: one }
+    }
+
+    /// Starts it again, with another `extensionManager` or none.
+    ///
+    /// # Panics
+    ///
+    /// As [`Gateway::start`].
+    pub async fn restart_with(&mut self, cluster: &Cluster, extension: Option<Value>) {
+        self.child.kill().await.unwrap();
+        self.child = serving(cluster.peers.program("envoy-gateway"), &self.room, extension).await;
     }
 
     /// Puts other documents in the place of all.
@@ -103,6 +101,22 @@ impl Gateway {
     }
 }
 
+async fn serving(program: PathBuf, room: &Path, extension: Option<Value>) -> Child {
+    let config = room.join("gateway.yaml");
+    std::fs::write(&config, configuration(room, extension).to_string()).unwrap();
+    let mut child = Child::start(Program {
+        name: "Envoy Gateway".to_owned(),
+        path: program,
+        arguments: vec!["server".into(), "--config-path".into(), config.into()],
+        environment: vec![("HOME".to_owned(), room.display().to_string())],
+        log: room.join("gateway.log"),
+    })
+    .unwrap();
+    let listens = async || TcpStream::connect(ADS).await.is_ok();
+    child.ready(SOON, listens).await.unwrap_or_else(|error| panic!("{error}"));
+    child
+}
+
 /// How a proxy of a Gateway names itself.
 pub fn node(namespace: &str, gateway: &str) -> Value {
     json!({"id": format!("{gateway}-proxy"), "cluster": format!("{namespace}/{gateway}")})
@@ -114,7 +128,7 @@ fn write(room: &Path, documents: &str) {
     std::fs::rename(half, room.join("documents/all.yaml")).unwrap();
 }
 
-fn configuration(room: &Path, extension: Option<SocketAddr>) -> Value {
+fn configuration(room: &Path, extension: Option<Value>) -> Value {
     let folder = |name: &str| room.join(name).display().to_string();
     let host = json!({
         "configHome": folder("home"),
@@ -133,13 +147,8 @@ fn configuration(room: &Path, extension: Option<SocketAddr>) -> Value {
         "logging": {"level": {"default": "info"}},
         "extensionApis": {"enableBackend": true},
     });
-    if let Some(at) = extension {
-        configuration["extensionManager"] = json!({
-            // Without it an extension server that is away holds up everything.
-            "failOpen": true,
-            "hooks": {"xdsTranslator": {"post": ["Endpoints"]}},
-            "service": {"ip": {"address": at.ip().to_string(), "port": at.port()}},
-        });
+    if let Some(extension) = extension {
+        configuration["extensionManager"] = extension;
     }
     configuration
 }
