@@ -31,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("walk::istios_page", needs, istios_page),
         Test::new("walk::plain_envoys_page", &["envoy", "helm"], plain::page_of_envoys),
         Test::new("walk::grpcs_page", &["grpc", "helm"], grpc::page_of_clients),
+        Test::new("walk::grpc_through_envoy", &["grpc", "helm", "envoy"], grpc::through_envoy),
         Test::new(
             "walk::grpc_behind_a_control_plane",
             &["grpc", "helm", "go-control-plane", "prometheus"],

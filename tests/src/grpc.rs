@@ -114,11 +114,11 @@ impl Servers {
 
 impl Client {
     /// Starts one that sends to this target, in a folder of its own. `bootstrap`: the file by which it finds
-    /// an xDS server.
-    pub fn start(folder: &Path, target: &str, bootstrap: &Path) -> Self {
+    /// an xDS server, if it asks one.
+    pub fn start(folder: &Path, target: &str, bootstrap: Option<&Path>) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let arguments = [target, RATE].map(str::to_owned);
-        let child = script(folder, "client.py", &arguments, Some(bootstrap));
+        let child = script(folder, "client.py", &arguments, bootstrap);
         Self { child, folder: folder.to_owned() }
     }
 
@@ -200,7 +200,7 @@ impl Stage {
         let printed = run(asked);
         assert_eq!(printed.code, Some(0), "{}", printed.stderr);
         write(path, "bootstrap.json", &printed.stdout);
-        let client = Client::start(path, "xds:///shop", &path.join("bootstrap.json"));
+        let client = Client::start(path, "xds:///shop", Some(&path.join("bootstrap.json")));
         client.answered(&weir).await;
         Some(Self { weir, servers, client, folder })
     }

@@ -1,74 +1,138 @@
-//! gRPC clients without a proxy come to Weir and go again, as their page says: by Weir's own xDS, and by its
+//! gRPC clients come to Weir and go again, as their page says: through Envoy, by Weir's own xDS, and by its
 //! relay before another control plane.
 
+mod behind;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weir_tests::cluster::snapshots::Snapshots;
+use weir_tests::cluster::sidecar::Sidecar;
 use weir_tests::cluster::workload::Workload;
 use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::grpc::{Client, Seen, Servers};
-use weir_tests::prometheus::Prometheus;
 use weir_tests::weir::Weir;
 
-use super::{accepted, mode, moved, objects, unchanged, withdraw};
+use super::{accepted, mode, moved, objects, plain, unchanged, withdraw};
 use crate::deploy;
 use crate::governed::definition;
+
+pub(super) use behind::behind_a_control_plane;
 
 const APP: &str = "checkout";
 
 const PAGE: &str = "install/grpc.md";
-
-/// Where another control plane configures the clients.
-const BEHIND: &str = "Behind another control plane";
 
 const PODS: usize = 4;
 
 /// The port that clients call, as the page has it.
 const PORT: u16 = 50051;
 
-/// A cluster's name and a listener's, as control planes have them that go by Istio.
-const CLUSTER: &str = "outbound|80||checkout.shop.svc.cluster.local";
-const LISTENER: &str = "checkout.shop.svc.cluster.local:80";
-
-/// Pods whose port `grpc` is served by real gRPC servers, named like the pods.
-async fn shop(cluster: &Cluster, namespace: &str, room: &Path) -> Servers {
-    cluster.namespace(namespace).await;
-    let workload = Workload { namespace, app: APP, version: "v1", replicas: PODS, spare: false };
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": APP, "namespace": namespace},
-        "spec": {
-            "selector": {"app": APP},
-            "ports": [{"name": "grpc", "port": 80, "targetPort": PORT, "appProtocol": "grpc"}],
-        },
-    });
-    cluster.apply(&format!("{}---\n{service}\n", workload.document())).await;
-    cluster.ready(namespace, APP, PODS).await;
-    cluster.define(&definition()).await;
-    let pods = cluster.kubelet.addresses(namespace).await;
-    let names: Vec<_> = pods.iter().map(|(pod, at)| format!("{pod}={}:{PORT}", at.ip())).collect();
-    Servers::start(room, &names).await
+/// A shop whose port `grpc` is served by real gRPC servers, named like its pods.
+struct Shop {
+    cluster: Arc<Cluster>,
+    namespace: &'static str,
+    room: PathBuf,
+    servers: Servers,
+    before: BTreeMap<String, Value>,
 }
 
-/// Installs Weir as the page says, with these values; what a pod would read then.
-async fn installed(cluster: &Cluster, room: &Path, values: &str) -> Value {
-    std::fs::write(room.join("values.yaml"), values).unwrap();
-    cluster.follow(room, &page::commands(PAGE, "Without a proxy")).await.unwrap();
-    deploy::installed(cluster).await
-}
+impl Shop {
+    async fn open(cluster: Arc<Cluster>, namespace: &'static str) -> Self {
+        cluster.namespace(namespace).await;
+        let workload =
+            Workload { namespace, app: APP, version: "v1", replicas: PODS, spare: false };
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": APP, "namespace": namespace},
+            "spec": {
+                "selector": {"app": APP},
+                "ports": [{"name": "grpc", "port": 80, "targetPort": PORT, "appProtocol": "grpc"}],
+            },
+        });
+        cluster.apply(&format!("{}---\n{service}\n", workload.document())).await;
+        cluster.ready(namespace, APP, PODS).await;
+        cluster.define(&definition()).await;
+        let pods = cluster.kubelet.addresses(namespace).await;
+        let name = |(pod, at): (&String, &SocketAddr)| format!("{pod}={}:{PORT}", at.ip());
+        let names: Vec<_> = pods.iter().map(name).collect();
+        let room = cluster.room(namespace);
+        let servers = Servers::start(&room, &names).await;
+        let before = objects(&cluster, namespace).await;
+        Self { cluster, namespace, room, servers, before }
+    }
 
-/// Starts it, and waits until it is ready, before which nobody reaches it by its Service.
-async fn started(room: &Path, config: &Value, xds: SocketAddr) -> Weir {
-    std::fs::write(room.join("weir.yaml"), config.to_string()).unwrap();
-    let weir = Weir::start(room, xds).await;
-    soon("Weir is ready", async || {
-        weir.api.get("/readyz").await.is_ok_and(|(status, _)| status.is_success())
-    })
-    .await;
-    weir
+    /// The policy's namespace and name.
+    fn policy(&self) -> (&str, &str) {
+        (self.namespace, APP)
+    }
+
+    /// Installs Weir as the page says, with these values; what a pod would read then.
+    async fn installed(&self, values: &str) -> Value {
+        std::fs::write(self.room.join("values.yaml"), values).unwrap();
+        let commands = page::commands(PAGE, "Without a proxy");
+        self.cluster.follow(&self.room, &commands).await.unwrap();
+        deploy::installed(&self.cluster).await
+    }
+
+    /// Installs and starts it with the `config` under a heading.
+    async fn with_config_of(&self, heading: &str) -> Weir {
+        let config = moved(&page::block(PAGE, heading, "yaml"), self.namespace);
+        let config: Value = serde_saphyr::from_str(&config).unwrap();
+        let config = self.installed(&json!({"config": config}).to_string()).await;
+        self.started(&config).await
+    }
+
+    /// Starts it, and waits until it is ready, before which nobody reaches it by its Service.
+    async fn started(&self, config: &Value) -> Weir {
+        std::fs::write(self.room.join("weir.yaml"), config.to_string()).unwrap();
+        let weir = Weir::start(&self.room, free()).await;
+        soon("Weir is ready", async || {
+            weir.api.get("/readyz").await.is_ok_and(|(status, _)| status.is_success())
+        })
+        .await;
+        weir
+    }
+
+    /// The page's policy, and a server that fails: nothing changes before it is enforced, and after it all
+    /// is as it was.
+    async fn governs(&self, weir: &Weir, client: &Client) {
+        self.cluster.apply(&policy(self.namespace)).await;
+        accepted(&self.cluster, self.policy()).await;
+        let failing = self.servers.addresses.keys().next().unwrap();
+        self.servers.fail(failing, true);
+        weir.more_steps(5).await;
+        let watched = client.next(300).await;
+        assert!(shared(&watched, &self.servers) && !watched.failures.is_empty(), "{watched:?}");
+
+        mode(&self.cluster, self.policy(), "Enforce").await;
+        let out = |seen: &Seen| seen.failures.is_empty() && seen.of(&[failing]) == 0;
+        client.until_next(weir, ("the failing server is out", 200), out).await;
+        self.servers.fail(failing, false);
+        mode(&self.cluster, self.policy(), "Observe").await;
+        let back = |seen: &Seen| seen.failures.is_empty() && shared(seen, &self.servers);
+        client.until_next(weir, ("all have equal shares", 300), back).await;
+    }
+
+    /// Weir goes: clients with another target do not notice, nor do those that still have its word.
+    async fn without(self, mut weir: Weir, client: &Client) {
+        let all: Vec<&str> = self.servers.addresses.values().map(String::as_str).collect();
+        let target = format!("ipv4:{}", all.join(","));
+        let alone = Client::start(&self.room.join("alone"), &target, None);
+        alone.answered(&weir).await;
+        withdraw(&self.cluster, self.policy()).await;
+        let uninstall = "helm uninstall weir -n weir --wait";
+        self.cluster.follow(&self.room, uninstall).await.unwrap();
+        weir.child.stop().await.unwrap();
+        for client in [client, &alone] {
+            let after = client.next(200).await;
+            assert!(after.failures.is_empty() && after.of(&[]) >= 200, "{after:?}");
+            nothing_lost(client);
+        }
+        unchanged(&self.cluster, self.namespace, &self.before).await;
+    }
 }
 
 /// The policy of the page that this one leads to.
@@ -93,179 +157,38 @@ fn nothing_lost(client: &Client) {
     assert!(seen.failures.keys().all(|words| words == "INTERNAL: told to fail"), "{seen:?}");
 }
 
-/// A client that knows of no xDS, as clients are before and after Weir.
-fn alone(room: &Path, servers: &Servers) -> Client {
-    let all: Vec<&str> = servers.addresses.values().map(String::as_str).collect();
-    Client::start(&room.join("alone"), &format!("ipv4:{}", all.join(",")), Path::new(""))
-}
-
 pub(super) async fn page_of_clients(cluster: Arc<Cluster>) {
     let _home = cluster.home().await;
-    let namespace = "walk-grpc";
-    let room = cluster.room(namespace);
-    let servers = shop(&cluster, namespace, &room).await;
-    let before = objects(&cluster, namespace).await;
-
-    // Install, and point a client at it.
-    let config = moved(&page::block(PAGE, "Without a proxy", "yaml"), namespace);
-    let config: Value = serde_saphyr::from_str(&config).unwrap();
-    let config = installed(&cluster, &room, &json!({"config": config}).to_string()).await;
-    let mut weir = started(&room, &config, free()).await;
+    let shop = Shop::open(cluster, "walk-grpc").await;
+    let weir = shop.with_config_of("Without a proxy").await;
     let commands = page::blocks(PAGE, "Without a proxy", "sh");
     let bootstrap = commands[1].replace("weir.weir.svc:18010", &weir.xds.to_string());
-    let bootstrap = bootstrap.replace("--namespace shop", &format!("--namespace {namespace}"));
-    cluster.follow(&room, &bootstrap).await.unwrap();
-    let client = Client::start(&room.join("till"), "xds:///checkout", &room.join("xds.json"));
+    let bootstrap =
+        bootstrap.replace("--namespace shop", &format!("--namespace {}", shop.namespace));
+    shop.cluster.follow(&shop.room, &bootstrap).await.unwrap();
+    let file = shop.room.join("xds.json");
+    let client = Client::start(&shop.room.join("till"), "xds:///checkout", Some(&file));
     client.answered(&weir).await;
-
-    // Watch.
-    cluster.apply(&policy(namespace)).await;
-    accepted(&cluster, (namespace, APP)).await;
-    let failing = servers.addresses.keys().next().unwrap();
-    servers.fail(failing, true);
-    weir.more_steps(5).await;
-    let watched = client.next(300).await;
-    assert!(shared(&watched, &servers) && !watched.failures.is_empty(), "{watched:?}");
-
-    // Enforce, and back.
-    mode(&cluster, (namespace, APP), "Enforce").await;
-    let out = |seen: &Seen| seen.failures.is_empty() && seen.of(&[failing]) == 0;
-    client.until_next(&weir, ("the failing server is out", 200), out).await;
-    servers.fail(failing, false);
-    mode(&cluster, (namespace, APP), "Observe").await;
-    let back = |seen: &Seen| seen.failures.is_empty() && shared(seen, &servers);
-    client.until_next(&weir, ("all have equal shares", 300), back).await;
-
-    // Remove.
-    let alone = alone(&room, &servers);
-    alone.answered(&weir).await;
-    withdraw(&cluster, (namespace, APP)).await;
-    cluster.follow(&room, "helm uninstall weir -n weir --wait").await.unwrap();
-    weir.child.stop().await.unwrap();
-    for client in [&client, &alone] {
-        let after = client.next(200).await;
-        assert!(after.failures.is_empty() && after.of(&[]) >= 200, "{after:?}");
-        nothing_lost(client);
-    }
-    unchanged(&cluster, namespace, &before).await;
+    shop.governs(&weir, &client).await;
+    shop.without(weir, &client).await;
 }
 
-/// What a control plane sends to gRPC clients.
-fn resources(servers: &Servers) -> Value {
-    let ads = json!({"resource_api_version": "V3", "ads": {}});
-    let endpoint = |address: &String| {
-        let address: SocketAddr = address.parse().unwrap();
-        let at = json!({"address": address.ip().to_string(), "port_value": address.port()});
-        json!({"endpoint": {"address": {"socket_address": at}}})
-    };
-    let endpoints: Vec<_> = servers.addresses.values().map(endpoint).collect();
-    let locality = json!({
-        "locality": {"region": "north-1"},
-        "load_balancing_weight": 1,
-        "lb_endpoints": endpoints,
-    });
-    let filters = "type.googleapis.com/envoy.extensions.filters";
-    let manager = json!({
-        "@type": format!("{filters}.network.http_connection_manager.v3.HttpConnectionManager"),
-        "rds": {"route_config_name": "checkout", "config_source": ads},
-        "http_filters": [{
-            "name": "router",
-            "typed_config": {"@type": format!("{filters}.http.router.v3.Router")},
-        }],
-    });
-    let route = json!({"match": {"prefix": ""}, "route": {"cluster": CLUSTER}});
-    json!({
-        "listeners": [{"name": LISTENER, "api_listener": {"api_listener": manager}}],
-        "routes": [{
-            "name": "checkout",
-            "virtual_hosts": [{"name": "checkout", "domains": ["*"], "routes": [route]}],
-        }],
-        "clusters": [{
-            "name": CLUSTER,
-            "type": "EDS",
-            "lb_policy": "ROUND_ROBIN",
-            "eds_cluster_config": {"eds_config": ads},
-        }],
-        "endpoints": [{"cluster_name": CLUSTER, "endpoints": [locality]}],
-    })
-}
-
-/// A Prometheus that scrapes the servers and has the page's rules, each second.
-async fn counting(room: &Path, servers: &Servers) -> Prometheus {
-    let rules = page::blocks(PAGE, BEHIND, "text")[2].replace("interval: 5s", "interval: 1s");
-    assert!(rules.contains("envoy_cluster_endpoint_rq_success"), "{rules}");
-    std::fs::write(room.join("rules.yml"), rules).unwrap();
-    let next = |at: &String| {
-        let at: SocketAddr = at.parse().unwrap();
-        SocketAddr::new(at.ip(), at.port() + 1)
-    };
-    let targets: Vec<SocketAddr> = servers.addresses.values().map(next).collect();
-    let config = json!({
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [{"job_name": APP, "static_configs": [{"targets": targets}]}],
-    });
-    std::fs::write(room.join("prometheus.yml"), config.to_string()).unwrap();
-    Prometheus::start(room).await
-}
-
-/// The page's bootstrap of a client.
-fn bootstrap(room: &Path, relay: SocketAddr) -> PathBuf {
-    let text = page::block(PAGE, BEHIND, "text");
-    assert!(text.contains("\"weir.weir.svc:15010\""), "{text}");
-    let file = room.join("xds.json");
-    std::fs::write(&file, text.replace("weir.weir.svc:15010", &relay.to_string())).unwrap();
-    file
-}
-
-pub(super) async fn behind_a_control_plane(cluster: Arc<Cluster>) {
+pub(super) async fn through_envoy(cluster: Arc<Cluster>) {
     let _home = cluster.home().await;
-    let namespace = "walk-grpc-behind";
-    let room = cluster.room(namespace);
-    let servers = shop(&cluster, namespace, &room).await;
-    let before = objects(&cluster, namespace).await;
-    let control = Snapshots::start(&cluster, "walk-grpc-control", &resources(&servers)).await;
-    let prometheus = counting(&room, &servers).await;
-
-    // The addresses of this machine, and answers that are not up to 5 s late.
-    let values = moved(&page::blocks(PAGE, BEHIND, "text")[1], namespace);
-    let mut config = installed(&cluster, &room, &values).await;
-    let relay = free();
-    config["relay"]["listen"] = json!(relay);
-    config["relay"]["upstream"]["address"] = json!(format!("http://{}", control.ads));
-    let source = &mut config["sources"][0]["prometheus"];
-    source["url"] = json!(format!("http://{}", prometheus.address));
-    source["interval"] = json!("1s");
-    let mut weir = started(&room, &config, free()).await;
-    let target = format!("xds:///{LISTENER}");
-    let client = Client::start(&room.join("till"), &target, &bootstrap(&room, relay));
+    let shop = Shop::open(cluster, "walk-grpc-envoy").await;
+    let weir = shop.with_config_of("Through Envoy").await;
+    let own: Value = serde_saphyr::from_str(&page::block(PAGE, "Through Envoy", "text")).unwrap();
+    let mut bootstrap = plain::yours();
+    bootstrap["static_resources"]["clusters"] = own;
+    std::fs::write(shop.room.join("envoy.yaml"), bootstrap.to_string()).unwrap();
+    let commands = page::commands(PAGE, "Through Envoy");
+    let commands = commands.replace("weir.weir.svc:18010", &weir.xds.to_string());
+    shop.cluster.follow(&shop.room, &commands).await.unwrap();
+    let merged = std::fs::read_to_string(shop.room.join("envoy-weir.yaml")).unwrap();
+    let merged = serde_saphyr::from_str(&merged).unwrap();
+    let proxy = Sidecar::on(&shop.cluster, "walk-grpc-proxy", merged).await;
+    let client = Client::start(&shop.room.join("till"), &proxy.listener.to_string(), None);
     client.answered(&weir).await;
-    soon("the client came", async || weir.metric("weir_relay_streams").await == 1).await;
-
-    let soon_back = "  ejection: {baseEjectionTime: 5s}\n  mode: Enforce\n";
-    cluster.apply(&(policy(namespace) + soon_back)).await;
-    accepted(&cluster, (namespace, APP)).await;
-    soon("Weir judges all of them", async || {
-        let service = weir.ask(&format!("/api/v1/services/{namespace}/{APP}")).await;
-        service["endpoints"].as_array().is_some_and(|all| all.len() == PODS)
-            && service["service"]["stance"] != "holding"
-    })
-    .await;
-    let failing = servers.addresses.keys().next().unwrap();
-    servers.fail(failing, true);
-    let out = |seen: &Seen| seen.failures.is_empty() && seen.of(&[failing]) == 0;
-    client.until_next(&weir, ("the failing server is out", 200), out).await;
-    servers.fail(failing, false);
-    let back = |seen: &Seen| seen.failures.is_empty() && shared(seen, &servers);
-    client.until_next(&weir, ("it is back", 300), back).await;
-
-    // Weir goes, and the client keeps what it has.
-    mode(&cluster, (namespace, APP), "Observe").await;
-    withdraw(&cluster, (namespace, APP)).await;
-    cluster.follow(&room, "helm uninstall weir -n weir --wait").await.unwrap();
-    weir.child.stop().await.unwrap();
-    let after = client.next(300).await;
-    assert!(after.failures.is_empty() && shared(&after, &servers), "{after:?}");
-    nothing_lost(&client);
-    unchanged(&cluster, namespace, &before).await;
+    shop.governs(&weir, &client).await;
+    shop.without(weir, &client).await;
 }

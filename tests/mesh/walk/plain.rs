@@ -27,7 +27,7 @@ const PAGE: &str = "install/plain-envoy.md";
 const PODS: usize = 4;
 
 /// What an Envoy is started with before anybody has heard of Weir: a listener that leads to the cluster.
-fn yours() -> Value {
+pub(super) fn yours() -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
     }});
