@@ -7,15 +7,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use weir_testbed::required;
+use weir_tests::root;
 
 mod documents;
 mod image;
 mod values;
 mod watched;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|cause| panic!("{path}: {cause}"))

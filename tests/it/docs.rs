@@ -11,10 +11,7 @@ use weir_dashboard::board::Board;
 use weir_engine::units::Moment;
 use weir_policies::check::{Document, check};
 use weir_policies::problem::{Colour, Problem, render};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use weir_tests::root;
 
 /// Markdown at the top and in `docs/` and `docs/install/`, with its text.
 fn pages() -> Vec<(PathBuf, String)> {

@@ -1,12 +1,9 @@
 //! Setting up: what is missing is named with the command that installs it, and the scripts and
 //! targets that people run are sound.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use weir_tests::root;
 
 fn bash() -> Command {
     let mut command = Command::new("/bin/bash");

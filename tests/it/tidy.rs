@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use weir_tests::root;
 
 /// Per crate: which of our crates it may use, and which crates it must never see, not even
 /// through another one of ours.
@@ -49,10 +50,6 @@ const TOP: &[&str] = &[
     "tests",
     "weir",
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 /// What is built here: crates for other platforms need not even be downloaded.
 fn metadata() -> Value {

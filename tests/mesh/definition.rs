@@ -1,7 +1,6 @@
 //! The custom resource's definition, in a real API server: what it takes, what it refuses and in
 //! which words, and who may write which part.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -13,7 +12,9 @@ use weir_policies::crd::PLURAL;
 use weir_policies::document::{GROUP, KIND, VERSION};
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::{Cluster, soon};
+use weir_tests::root;
 
+use crate::governed::definition;
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -24,10 +25,6 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("definition::status_is_a_part_of_its_own", &[], status_is_a_part_of_its_own),
         Test::new("definition::strangers_may_not_look", &[], strangers_may_not_look),
     ]
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 fn kind() -> ApiResource {
@@ -41,7 +38,7 @@ fn name() -> String {
 
 /// Installs the definition, which does nothing where it is there already, and makes a namespace.
 async fn policies_in(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
-    cluster.define(&root().join(format!("deploy/crds/{PLURAL}.yaml"))).await;
+    cluster.define(&definition()).await;
     cluster.namespace(namespace).await;
     Api::namespaced_with(cluster.admin.clone(), namespace, &kind())
 }

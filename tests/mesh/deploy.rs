@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,10 @@ use weir::kubernetes::rights::{RIGHTS, Right, Scope, WRITING};
 use weir_policies::problem::{Colour, render};
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::{Cluster, soon, workload};
+use weir_tests::root;
 use weir_tests::weir::Weir;
 
+use crate::governed::definition;
 use crate::stage::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -49,10 +51,6 @@ const WITHIN: Duration = Duration::from_secs(90);
 
 /// What the chart is rendered for, where no API server is asked.
 const KUBERNETES: &str = "1.36.3";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 fn chart() -> String {
     root().join("deploy/chart/weir").display().to_string()
@@ -87,7 +85,7 @@ async fn rendered(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
 /// The namespaces that the values files speak of. Weir's own takes no pod that the strictest of
 /// Kubernetes' standards refuses.
 async fn namespaces(cluster: &Cluster) {
-    cluster.define(&root().join("deploy/crds/adaptivetrafficpolicies.yaml")).await;
+    cluster.define(&definition()).await;
     for name in ["shop", "till"] {
         cluster.namespace(name).await;
     }

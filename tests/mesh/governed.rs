@@ -1,7 +1,7 @@
 //! Weir itself on a real mesh: discovery by the API server, decisions by the relay, and a pod that fails.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,6 +9,7 @@ use weir_testbed::backends::Behaviour;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::istiod::{self, Istiod};
 use weir_tests::cluster::{Cluster, free, soon};
+use weir_tests::root;
 use weir_tests::traffic::Traffic;
 use weir_tests::weir::Weir;
 use weir_tests::world::write;
@@ -171,8 +172,7 @@ pub(crate) async fn judging(weir: &Weir, namespace: &str) {
 }
 
 pub(crate) fn definition() -> PathBuf {
-    let name = "deploy/crds/adaptivetrafficpolicies.yaml";
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+    root().join("deploy/crds/adaptivetrafficpolicies.yaml")
 }
 
 async fn service(weir: &Weir, namespace: &str) -> Value {

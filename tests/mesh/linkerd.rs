@@ -1,13 +1,13 @@
 //! What Weir writes for Linkerd, in a real API server: weights in Linkerd's own routes, and annotations of
 //! Services.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir::kubernetes::writing::Writes;
 use weir_tests::cluster::identity::Identity;
 use weir_tests::cluster::{Cluster, soon, workload};
+use weir_tests::root;
 use weir_tests::weir::run;
 use weir_tests::world::write;
 
@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Linkerd's own definitions, where somebody has them (`WEIR_LINKERD`, see `tests/peers/build.sh`), or
 /// else ours of the fields that Weir has to do with.
 async fn definitions(cluster: &Cluster) {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("mesh/linkerd.yaml");
+    let ours = root().join("tests/mesh/linkerd.yaml");
     let real = cluster.peers.have("linkerd").then(|| cluster.peers.folder("linkerd").to_owned());
     cluster.define(&real.unwrap_or(ours)).await;
 }

@@ -15,7 +15,7 @@ use weir_testbed::{ports, required};
 
 use crate::weir::{Weir, run};
 use crate::world::write;
-use crate::{WITHIN, until};
+use crate::{WITHIN, root, until};
 
 /// Requests a second: twenty-five at each of the four servers of the version in use.
 const RATE: &str = "100";
@@ -259,10 +259,6 @@ services:
 fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// Where Python finds gRPC: `WEIR_GRPC`, or what `make grpc` installed.

@@ -17,6 +17,7 @@ pub mod versions;
 pub mod weir;
 pub mod world;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_testbed::envoy::eventually;
@@ -24,6 +25,15 @@ use weir_testbed::envoy::eventually;
 /// How long a condition may take to come true before a test fails: far more than it needs, so
 /// that a slow machine fails nothing, and little enough that a test stays below 20 s.
 pub const WITHIN: Duration = Duration::from_secs(15);
+
+/// The repository.
+///
+/// # Panics
+///
+/// Never: this crate is in a folder of it.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
 
 /// Waits for a condition.
 ///
