@@ -130,6 +130,7 @@ impl Recorder {
                 at: observation.at,
                 build: "bench".into(),
                 model: "reference".into(),
+                epoch: None,
                 state: StateImage::of(&self.state),
             }];
         }
@@ -155,7 +156,7 @@ enum Old<'a> {
 
 fn write_old(record: &Record) -> Vec<u8> {
     let old = match record {
-        Record::Opened { at, build, model, state } => {
+        Record::Opened { at, build, model, state, .. } => {
             Old::Opened { at: at.millis(), build, model, state: state.bytes() }
         }
         Record::Step(step) => {

@@ -138,10 +138,13 @@ fn plain(value: &impl Serialize) -> Vec<u8> {
 impl Encoder {
     pub(crate) fn body(&mut self, record: &Record) -> Vec<u8> {
         let kind = match record {
-            Record::Opened { at, build, model, state } => {
+            Record::Opened { at, build, model, epoch, state } => {
                 self.write_at(*at);
                 self.out.blob(field::BUILD).extend(build.as_bytes());
                 self.out.blob(field::MODEL).extend(model.as_bytes());
+                if let Some(epoch) = epoch {
+                    bytes::put(self.out.blob(field::EPOCH), *epoch);
+                }
                 pack::write(self.out.blob(field::STATE_LAYOUT), state.layout().as_bytes(), &[]);
                 pack::write(self.out.blob(field::STATE), state.bytes(), &[]);
                 OPENED
@@ -236,6 +239,7 @@ impl Decoder {
                 at: self.read_at()?,
                 build: self.text(field::BUILD)?,
                 model: self.text(field::MODEL)?,
+                epoch: self.from.take_from(field::EPOCH, bytes::varint),
                 state: self.state()?,
             },
             STEP => Record::Step(Box::new(self.step()?)),

@@ -21,6 +21,8 @@ pub enum Record {
         build: String,
         /// The model that judges and shares.
         model: String,
+        /// In which epoch of a lease, where several replicas share one and one decides.
+        epoch: Option<u64>,
         /// The engine's state.
         state: StateImage,
     },

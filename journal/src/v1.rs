@@ -54,6 +54,7 @@ pub(crate) fn record(body: &[u8]) -> Result<Record, Box<dyn Error + Send + Sync>
             at,
             build,
             model,
+            epoch: None,
             state: StateImage::new(LAYOUTS.state.clone(), state),
         },
         Written::Step(step) => Record::Step(Box::new(Step {

@@ -277,6 +277,10 @@ async fn a_follower_serves_the_same(cluster: Arc<Cluster>) {
         let ended = run(command);
         assert_eq!(ended.code, Some(0), "{command:?}: {} {}", ended.stdout, ended.stderr);
     }
+    let listed = run(["journal", "ls", &journal, "-o", "json"]).stdout;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let segments = listed["segments"].as_array().unwrap();
+    assert!(!segments.is_empty() && segments.iter().all(|one| one["epoch"] == 2), "{listed}");
     scene.site.cluster.kubelet.behave(namespace, pod, Behaviour::HEALTHY).await;
 }
 

@@ -56,6 +56,8 @@ pub struct Opening {
     pub build: String,
     /// The model that judged.
     pub model: String,
+    /// In which epoch of a lease, where there were several replicas.
+    pub epoch: Option<u64>,
     /// What was remembered.
     pub state: State<Memory>,
 }
@@ -64,11 +66,11 @@ impl Opening {
     /// Takes the first record.
     pub fn read(path: &Path, records: &mut Records<'_>) -> Result<Self, ReplayError> {
         let first = records.next().transpose()?;
-        let Some(Record::Opened { at, build, model, state }) = first else {
+        let Some(Record::Opened { at, build, model, epoch, state }) = first else {
             return Err(ReplayError::Headless(path.to_owned()));
         };
         match state.read() {
-            Ok(state) => Ok(Self { at, build, model, state }),
+            Ok(state) => Ok(Self { at, build, model, epoch, state }),
             Err(cause) => Err(ReplayError::State { path: path.to_owned(), build, cause }),
         }
     }
@@ -83,6 +85,8 @@ pub struct Turn<'a> {
     pub decision: &'a Decision,
     /// The state after it.
     pub state: &'a State<Memory>,
+    /// In which epoch of a lease, where there were several replicas.
+    pub epoch: Option<u64>,
 }
 
 impl Turn<'_> {
@@ -118,6 +122,8 @@ pub struct Part {
     pub build: String,
     /// The model.
     pub model: String,
+    /// In which epoch of a lease, where there were several replicas.
+    pub epoch: Option<u64>,
     /// Steps.
     pub steps: u64,
     /// Services at its end.
@@ -148,6 +154,7 @@ impl Part {
             until: opening.at,
             build: opening.build.clone(),
             model: opening.model.clone(),
+            epoch: opening.epoch,
             steps: 0,
             services: opening.state.services.len(),
             endpoints: 0,
@@ -176,7 +183,7 @@ impl Part {
             match record {
                 Ok(Record::Step(step)) => {
                     let decision = weir_engine::decide(state, &step.observation, &Reference);
-                    let turn = Turn { step: &step, decision: &decision, state };
+                    let turn = Turn { step: &step, decision: &decision, state, epoch: self.epoch };
                     self.note(turn);
                     eye.see(turn);
                 }

@@ -30,6 +30,7 @@ pub(super) mod field {
     pub(crate) const MODEL: usize = 14;
     pub(crate) const STATE: usize = 15;
     pub(crate) const STATE_LAYOUT: usize = 16;
+    pub(crate) const EPOCH: usize = 17;
     // Columns: a service's traffic.
     pub(crate) const NAMESPACE: usize = 20;
     pub(crate) const NAME: usize = 21;

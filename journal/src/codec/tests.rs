@@ -295,3 +295,18 @@ fn an_absurd_number_of_rows_is_refused() {
     let error = Decoder::default().record(&body).unwrap_err().to_string();
     assert!(error.contains("absurd length"), "{error}");
 }
+
+#[test]
+fn a_segment_says_in_which_epoch_it_was_decided() {
+    for epoch in [None, Some(0), Some(7), Some(u64::MAX)] {
+        let opened = Record::Opened {
+            at: Moment::from_millis(5),
+            build: "1.0.0".to_owned(),
+            model: "reference".to_owned(),
+            epoch,
+            state: StateImage::of(&1_u8),
+        };
+        let body = Encoder::default().body(&opened);
+        assert_eq!(Decoder::default().record(&body).unwrap(), opened);
+    }
+}

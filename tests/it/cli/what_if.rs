@@ -25,7 +25,8 @@ fn journal(services: &[&str]) -> Vec<u8> {
     let mut bytes = writer.header();
     let state = StateImage::of(&State::<Memory>::default());
     let at = Moment::from_millis(1_000);
-    let opened = Record::Opened { at, build: "test".into(), model: "reference".into(), state };
+    let opened =
+        Record::Opened { at, build: "test".into(), model: "reference".into(), epoch: None, state };
     bytes.extend(writer.frame(&opened));
     let topology = |service: &&str| ServiceTopology {
         service: (*service).to_owned().try_into().unwrap(),

@@ -100,7 +100,7 @@ impl Course {
         let pages = Pages::read(path).map_err(ReadError::from)?;
         let mut records = pages.records()?;
         let opening = Opening::read(path, &mut records)?;
-        let at = opening.at;
+        let (at, epoch) = (opening.at, opening.epoch);
         self.begin(opening);
         let mut writer = Writer::new(self.anew.link);
         let mut bytes = writer.header();
@@ -108,6 +108,7 @@ impl Course {
             at,
             build: BUILD.to_owned(),
             model: Reference.version().to_owned(),
+            epoch,
             state: StateImage::of(&self.state),
         }));
         for record in records {

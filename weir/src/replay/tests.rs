@@ -137,6 +137,7 @@ fn what_is_no_journal_or_of_another_time_is_told() {
         at: Moment::default(),
         build: "9.9.9".into(),
         model: "none".into(),
+        epoch: None,
         state: StateImage::of(&[255_u8; 3]),
     };
     let text = told([header.clone(), writer.frame(&opened)].concat());

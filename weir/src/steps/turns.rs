@@ -19,12 +19,14 @@ impl Steps {
         if self.inputs.replicas.is_none() {
             return true;
         }
-        let decides = self.epoch(now).is_some_and(|epoch| self.outputs.publisher.lead(epoch));
-        if !decides {
+        let epoch = self.epoch(now).filter(|epoch| self.outputs.publisher.lead(*epoch));
+        match (epoch, &mut self.outputs.journal) {
+            (Some(epoch), Some(journal)) => journal.lead(epoch),
+            (Some(_), None) => {}
             // Once it decides again, it is told everything again.
-            self.first = true;
+            (None, _) => self.first = true,
         }
-        decides
+        epoch.is_some()
     }
 
     /// The epoch in which this replica may decide, if it may.

@@ -61,6 +61,7 @@ pub struct Journal {
     folder: PathBuf,
     bounds: Bounds,
     origin: Origin,
+    epoch: Option<u64>,
     link: Link,
     open: Option<Open>,
 }
@@ -93,8 +94,14 @@ impl Journal {
         origin: Origin,
     ) -> Result<(Self, Found), StoreError> {
         doing("make the folder", folder, fs::create_dir_all(folder))?;
-        let mut journal =
-            Self { folder: folder.to_owned(), bounds, origin, link: Link::default(), open: None };
+        let mut journal = Self {
+            folder: folder.to_owned(),
+            bounds,
+            origin,
+            epoch: None,
+            link: Link::default(),
+            open: None,
+        };
         let mut found = Found::default();
         if let Some(last) = recording::segments(folder)?.pop() {
             found = journal.take_up(&last)?;
@@ -136,6 +143,13 @@ impl Journal {
         self.open = None;
     }
 
+    /// What is decided from here on is decided in this epoch of a lease: a segment is of one.
+    pub fn lead(&mut self, epoch: u64) {
+        if self.epoch.replace(epoch) != Some(epoch) {
+            self.part();
+        }
+    }
+
     /// Makes everything so far durable.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         let Some(open) = &self.open else { return Ok(()) };
@@ -150,6 +164,7 @@ impl Journal {
             at,
             build: self.origin.build.clone(),
             model: self.origin.model.clone(),
+            epoch: self.epoch,
             state,
         }));
         let full = self.bounds.full(head.len() as u64);

@@ -38,6 +38,7 @@ fn document(part: &Stretch, turn: Turn<'_>) -> Value {
     let services = turn.decision.services.iter().filter(|one| is_wanted(part, one));
     json!({
         "at": shown(turn.decision.at),
+        "epoch": turn.epoch,
         "decision": turn.decision.sequence,
         "digest": hex(&turn.step.decision),
         "identical": turn.is_same(),

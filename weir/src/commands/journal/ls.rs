@@ -19,6 +19,7 @@ struct Line {
     file: String,
     bytes: usize,
     origin: Option<(String, String)>,
+    epoch: Option<u64>,
     from: Option<Moment>,
     until: Option<Moment>,
     steps: u64,
@@ -48,6 +49,7 @@ fn line(path: &Path) -> Result<Line, Failed> {
         file: path.display().to_string(),
         bytes: pages.size(),
         origin: None,
+        epoch: None,
         from: None,
         until: None,
         steps: 0,
@@ -62,7 +64,8 @@ fn line(path: &Path) -> Result<Line, Failed> {
     };
     for record in records {
         match record {
-            Ok(Record::Opened { at, build, model, .. }) => {
+            Ok(Record::Opened { at, build, model, epoch, .. }) => {
+                line.epoch = epoch;
                 (line.from, line.until) = (Some(at), Some(at));
                 line.origin = Some((build, model));
             }
@@ -84,7 +87,7 @@ fn line(path: &Path) -> Result<Line, Failed> {
 fn table(lines: &[Line]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["segment", "from", "until", "steps", "KiB", "written by", "end"]);
+    table.set_header(["segment", "from", "until", "steps", "KiB", "epoch", "written by", "end"]);
     let time = |at: Option<Moment>| at.map(shown).unwrap_or_default();
     for line in lines {
         let origin = line.origin.as_ref();
@@ -94,11 +97,12 @@ fn table(lines: &[Line]) -> Table {
             time(line.until),
             line.steps.to_string(),
             line.bytes.div_ceil(1024).to_string(),
+            line.epoch.map(|epoch| epoch.to_string()).unwrap_or_default(),
             origin.map(|(build, model)| format!("{build}, {model}")).unwrap_or_default(),
             line.end.clone(),
         ]);
     }
-    for column in table.column_iter_mut().skip(3).take(2) {
+    for column in table.column_iter_mut().skip(3).take(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
@@ -110,6 +114,7 @@ fn document(line: &Line) -> serde_json::Value {
         "bytes": line.bytes,
         "build": line.origin.as_ref().map(|(build, _)| build),
         "model": line.origin.as_ref().map(|(_, model)| model),
+        "epoch": line.epoch,
         "from": line.from.map(shown),
         "until": line.until.map(shown),
         "steps": line.steps,
