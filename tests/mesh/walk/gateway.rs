@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use weir_testbed::backends::Behaviour;
 use weir_tests::cluster::gateway::{ADS, Gateway};
 use weir_tests::cluster::identity::Identity;
+use weir_tests::cluster::sidecar::Sidecar;
 use weir_tests::cluster::{Cluster, free, page, soon};
 use weir_tests::prometheus::Prometheus;
 use weir_tests::relay::Relay;
@@ -127,6 +128,12 @@ fn policy() -> String {
     moved(&page::block(PAGE, "3. Watch", "yaml"), NAMESPACE).replace("checkout", "shop")
 }
 
+/// How often the proxy has got the route's endpoints.
+async fn updates(edge: &Sidecar) -> u64 {
+    let counts = edge.envoy.admin.stats("update_success").await.unwrap();
+    counts.iter().filter(|(name, _)| name.contains("httproute")).map(|(_, count)| count).sum()
+}
+
 async fn ejects(weir: &Weir, pod: SocketAddr) {
     soon("Weir ejects the failing pod", async || {
         let service = weir.ask(&format!("/api/v1/services/{NAMESPACE}/shop")).await;
@@ -167,7 +174,9 @@ pub(super) async fn page_of_gateways(cluster: Arc<Cluster>) {
     let (pod, address) = pods.iter().next().unwrap();
     cluster.kubelet.behave(NAMESPACE, pod, Behaviour::failing(0.5)).await;
     first.weir.more_steps(5).await;
+    let had = updates(&edge).await;
     control.write(&documents(&cluster, 51, 49).await);
+    soon("it is translated anew", async || updates(&edge).await > had).await;
     assert!(cluster.kubelet.taking(NAMESPACE, &traffic, 600).await[pod] > 0);
 
     // 4. Enforce: with the next translation.
