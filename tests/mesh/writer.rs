@@ -78,24 +78,34 @@ pub(crate) fn balanced(balanced: Vec<Balanced>) -> Arc<Shown> {
 
 /// Decides nothing but, if at all, that `cart-v2` takes its part of `cart-v1`.
 pub(crate) fn rollout(namespace: &str, percent: Option<u32>) -> Arc<Shown> {
+    let step = |percent| decided(namespace, percent, Phase::Stepping { step: 0 });
+    let rollouts = percent.map(step).into_iter().map(Arc::new).collect();
+    shown(Decision { rollouts, ..Decision::default() }, Vec::new())
+}
+
+/// Decides nothing but that `cart-v2` has taken over.
+pub(crate) fn taken_over(namespace: &str) -> Arc<Shown> {
+    let rollouts = vec![Arc::new(decided(namespace, 100, Phase::Done))];
+    shown(Decision { rollouts, ..Decision::default() }, Vec::new())
+}
+
+fn decided(namespace: &str, percent: u32, phase: Phase) -> RolloutDecision {
     let id = |name| ServiceId::new(namespace, name);
-    let rollout = percent.map(|percent| RolloutDecision {
+    RolloutDecision {
         service: id("cart"),
         policy: format!("{namespace}/cart").as_str().into(),
         mode: Mode::Enforce,
         stable: id("cart-v1"),
         canary: id("cart-v2"),
         weight: Ratio::clamped(f64::from(percent) / 100.0),
-        phase: Phase::Stepping { step: 0 },
+        phase,
         steps: Vec::new(),
         failures: 0,
         verdict: Verdict::default(),
         reason: Reason::Gathering,
         yields: None,
         offer: None,
-    });
-    let rollouts = rollout.into_iter().map(Arc::new).collect();
-    shown(Decision { rollouts, ..Decision::default() }, Vec::new())
+    }
 }
 
 fn shown(decision: Decision, balanced: Vec<Balanced>) -> Arc<Shown> {

@@ -14,7 +14,7 @@ use weir_tests::world::write;
 
 use crate::governed::definition;
 use crate::stage::Test;
-use crate::writer::{Writer, rollout};
+use crate::writer::{Writer, rollout, taken_over};
 
 pub(crate) fn tests() -> Vec<Test> {
     let needs = &["istiod", "flagger"];
@@ -144,6 +144,14 @@ async fn weights_come_and_go(cluster: Arc<Cluster>) {
     assert!(same().await, "also when it is released by hand");
     assert!(!owns(&cluster).await);
     assert_eq!(writer.release().await, 0, "there is nothing left to put back");
+
+    // A new version that has taken over: the routes are their owners', as they are.
+    let writer = Writer::start(&cluster, NAMESPACE, writes, rollout(NAMESPACE, Some(40)));
+    until_weights(&cluster, [6_000, 4_000]).await;
+    writer.show(taken_over(NAMESPACE));
+    until_weights(&cluster, [0, 10_000]).await;
+    soon("they are let go", async || !owns(&cluster).await).await;
+    assert_eq!(writer.release().await, 0, "there is nothing to go back to");
 }
 
 /// A rollout of two versions that serve, and the route to both.

@@ -152,12 +152,12 @@ impl Edit {
         if done {
             patch.extend(self.operations);
             patch.extend(unmarked(object, [BEFORE, WRITTEN], LABEL));
-        } else {
-            patch.extend(labelled(object, LABEL));
-            patch.extend(self.operations);
-            patch.push(annotate(BEFORE, &Value::Object(self.before)));
-            patch.push(annotate(WRITTEN, &Value::Object(self.written)));
+            return Plan::LetGo { patch: Value::Array(patch) };
         }
+        patch.extend(labelled(object, LABEL));
+        patch.extend(self.operations);
+        patch.push(annotate(BEFORE, &Value::Object(self.before)));
+        patch.push(annotate(WRITTEN, &Value::Object(self.written)));
         Plan::Write { patch: Value::Array(patch), contests }
     }
 }

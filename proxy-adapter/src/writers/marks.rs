@@ -14,6 +14,11 @@ pub enum Plan {
         /// Whether it undoes what somebody else has written since.
         contests: bool,
     },
+    /// The last such patch: nothing of Weir's is left on it then.
+    LetGo {
+        /// The operations.
+        patch: Value,
+    },
 }
 
 pub(super) fn annotation(object: &Value, key: &str) -> Option<Value> {

@@ -103,6 +103,8 @@ pub struct Wanted {
     pub stable: ServiceId,
     /// The part of the new one.
     pub weight: Ratio,
+    /// Whether that is the end: the weights stay, and are their owner's again.
+    pub ends: bool,
 }
 
 /// A weight in the object: where it stands, and what it is; none is the default, 1.
@@ -136,6 +138,9 @@ fn found(kind: Kind, object: &Value, wanted: &Wanted) -> Vec<(Found, u32)> {
 /// What has to change for a split.
 pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
     let (now, then): (Vec<Found>, Vec<u32>) = found(kind, object, wanted).into_iter().unzip();
+    if wanted.ends {
+        return end(object, &now, &then);
+    }
     if now.is_empty() || is_met(&now, &then) {
         return Plan::Leave;
     }
@@ -154,11 +159,27 @@ pub fn plan(kind: Kind, object: &Value, wanted: &Wanted) -> Plan {
     Plan::Write { patch: Value::Array(patch), contests }
 }
 
-/// How an object gets back what it had before Weir wrote it; nothing where nobody knows.
+/// A new version has taken over: what was before is no place to go back to.
+fn end(object: &Value, now: &[Found], then: &[u32]) -> Plan {
+    if annotation(object, BEFORE).is_none() {
+        return Plan::Leave;
+    }
+    let mut patch = unchanged(object);
+    if !is_met(now, then) {
+        let pairs = now.iter().zip(then);
+        patch.extend(pairs.map(|((path, has), weight)| set(path, *has, &json!(weight))));
+    }
+    patch.extend(unmarked(object, [BEFORE, WRITTEN], LABEL));
+    Plan::LetGo { patch: Value::Array(patch) }
+}
+
+/// How an object gets back what it had before Weir wrote it; nothing where nobody knows. What somebody else has
+/// changed since stays as they want it.
 pub fn restore(object: &Value) -> Plan {
     let Some(notes) = notes::read(object) else { return Plan::Leave };
     let mut patch = unchanged(object);
-    for Note { path, weight, .. } in notes {
+    let stands = notes::as_written(object, &notes);
+    for Note { path, weight, .. } in notes.into_iter().filter(|note| stands.contains(note.rule())) {
         let has = notes::destination(object, &path).and_then(|one| one.get("weight"));
         match (weight, has) {
             (Some(weight), _) => patch.push(json!({"op": "add", "path": path, "value": weight})),
@@ -167,7 +188,7 @@ pub fn restore(object: &Value) -> Plan {
         }
     }
     patch.extend(unmarked(object, [BEFORE, WRITTEN], LABEL));
-    Plan::Write { patch: Value::Array(patch), contests: false }
+    Plan::LetGo { patch: Value::Array(patch) }
 }
 
 /// What is noted already, and what the weights are now of rules that have come since.

@@ -17,7 +17,8 @@ use weir_collectors::kubernetes::trouble::Trouble;
 use weir_collectors::status::{Kind as Sort, Publisher, Status as Fares};
 use weir_engine::decision::Decision;
 use weir_engine::names::PolicyName;
-use weir_engine::units::Moment;
+use weir_engine::rollout::{Phase, RolloutDecision};
+use weir_engine::units::{Moment, Ratio};
 use weir_proxy_adapter::writers::balancing::{Balanced, Unfit};
 use weir_proxy_adapter::writers::routes::{Kind, Plan, Wanted};
 
@@ -290,7 +291,11 @@ impl Writing {
         plan: Plan,
         (services, now): (&[&str], Moment),
     ) -> Result<bool> {
-        let Plan::Write { patch, contests } = plan else { return Ok(false) };
+        let (patch, contests, last) = match plan {
+            Plan::Leave => return Ok(false),
+            Plan::Write { patch, contests } => (patch, contests, false),
+            Plan::LetGo { patch } => (patch, false, true),
+        };
         let (namespace, name) = place(object);
         let object_name = format!("{}.{} {namespace}/{name}", names.3, names.0);
         if let Some(controller) = self.objects.controllers(namespace).await?.at_work(services) {
@@ -299,7 +304,11 @@ impl Writing {
         if contests && let Some(times) = self.fights.lost(&object_name, now) {
             return Err(WriteTrouble::Fight { object: object_name, times });
         }
-        self.objects.apply(names, object, &patch).await
+        if last {
+            self.objects.bring_back(names, object, &patch).await
+        } else {
+            self.objects.apply(names, object, &patch).await
+        }
     }
 
     /// Brings back what was not set just now, where that could be looked at.
@@ -328,7 +337,7 @@ impl Writing {
             if seen.contains(&(namespace.to_owned(), name.to_owned())) {
                 continue;
             }
-            if let Plan::Write { patch, .. } = restore(&object) {
+            if let Plan::LetGo { patch } = restore(&object) {
                 all &= self.objects.bring_back(names, &object, &patch).await?;
                 tracing::info!(kind = names.2, name, namespace, "put back as it was found");
             }
@@ -346,6 +355,11 @@ fn policies(shown: &Shown) -> BTreeSet<PolicyName> {
     services.chain(rollouts.map(|one| one.policy.clone())).chain(balanced).collect()
 }
 
+/// Whether the new version has taken over for good: its routes are their owners' again, as they are now.
+fn has_ended(rollout: &RolloutDecision) -> bool {
+    rollout.phase == Phase::Done && rollout.weight >= Ratio::ONE
+}
+
 fn wanted(decision: &Decision) -> Vec<Wanted> {
     let acting = decision.rollouts.iter().filter(|rollout| rollout.acts_on_others());
     acting
@@ -354,6 +368,7 @@ fn wanted(decision: &Decision) -> Vec<Wanted> {
             canary: rollout.canary.clone(),
             stable: rollout.stable.clone(),
             weight: rollout.weight,
+            ends: has_ended(rollout),
         })
         .collect()
 }
@@ -368,7 +383,8 @@ fn decided(decision: &Decision) -> Value {
                 one.stable.to_string(),
                 one.canary.to_string(),
                 one.weight.value(),
-                one.acts_on_others()
+                one.acts_on_others(),
+                has_ended(one)
             ])
         })
         .collect();

@@ -9,7 +9,9 @@ use crate::writers::{istio, linkerd};
 
 /// What an API server makes of a plan.
 fn applied(object: &Value, plan: &Plan) -> Value {
-    let Plan::Write { patch, .. } = plan else { panic!("nothing is written") };
+    let (Plan::Write { patch, .. } | Plan::LetGo { patch }) = plan else {
+        panic!("nothing is written")
+    };
     let mut object = object.clone();
     for operation in patch.as_array().unwrap() {
         let path = operation["path"].as_str().unwrap();

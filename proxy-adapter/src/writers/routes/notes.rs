@@ -3,9 +3,11 @@
 //! Whoever wrote the route may put rules before others at any time, so a place alone does not say which
 //! destination it was: that would give one rule's weights to another.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::{BEFORE, annotation};
+use super::{BEFORE, WRITTEN, annotation};
 
 /// What a weight was before Weir wrote it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,13 @@ impl Note {
             _ => (None, value.as_i64()),
         };
         Self { path: path.to_owned(), name: name.map(str::to_owned), weight }
+    }
+
+    /// The list of destinations that it stands in.
+    pub(super) fn rule(&self) -> &str {
+        let parent = |path: &str| path.rfind('/').unwrap_or(0);
+        let destination = &self.path[..parent(&self.path)];
+        &destination[..parent(destination)]
     }
 
     /// Whether its destination still stands where it did.
@@ -67,6 +76,22 @@ pub(super) fn read(object: &Value) -> Option<Vec<Note>> {
         Some(Note { path, ..note.clone() })
     };
     Some(notes.iter().filter_map(moved).collect())
+}
+
+/// The lists of destinations in which all weights are as Weir wrote them. With one of somebody else's a list is theirs:
+/// half of it brought back would be a split that nobody has chosen.
+pub(super) fn as_written(object: &Value, notes: &[Note]) -> BTreeSet<String> {
+    let written = annotation(object, WRITTEN);
+    let ours = |note: &&Note| {
+        let has = destination(object, &note.path).and_then(|one| one.get("weight"));
+        match &written {
+            Some(Value::Object(written)) => written.values().any(|value| Some(value) == has),
+            _ => true,
+        }
+    };
+    let theirs: BTreeSet<&str> = notes.iter().filter(|note| !ours(note)).map(Note::rule).collect();
+    let rules = notes.iter().map(Note::rule).filter(|rule| !theirs.contains(rule));
+    rules.map(str::to_owned).collect()
 }
 
 pub(super) fn written(notes: &[Note]) -> Value {

@@ -6,6 +6,7 @@ fn wanted(percent: f64) -> Wanted {
         canary: ServiceId::new("shop", "cart-v2"),
         stable: ServiceId::new("shop", "cart-v1"),
         weight: Ratio::clamped(percent / 100.0),
+        ends: false,
     }
 }
 
@@ -25,7 +26,9 @@ fn virtual_service(routes: &Value) -> Value {
 
 /// What an API server makes of a patch.
 fn applied(object: &Value, plan: &Plan) -> Value {
-    let Plan::Write { patch, .. } = plan else { panic!("nothing is written") };
+    let (Plan::Write { patch, .. } | Plan::LetGo { patch }) = plan else {
+        panic!("nothing is written")
+    };
     let mut object = object.clone();
     for operation in patch.as_array().unwrap() {
         let path = operation["path"].as_str().unwrap();
@@ -87,7 +90,34 @@ fn what_somebody_else_has_written_since_is_contested() {
     written["spec"]["rules"][1]["backendRefs"][1]["weight"] = json!(5_000);
     let again = plan(Kind::HttpRoute, &written, &wanted(10.0));
     assert!(matches!(again, Plan::Write { contests: true, .. }));
-    assert_eq!(without_empty_maps(applied(&written, &restore(&written))), object);
+    let restored = without_empty_maps(applied(&written, &restore(&written)));
+    let backends = &restored["spec"]["rules"][1]["backendRefs"];
+    assert_eq!((&backends[0]["weight"], &backends[1]["weight"]), (&json!(9_000), &json!(5_000)));
+    assert_eq!(
+        restored["metadata"], object["metadata"],
+        "what is theirs stays, and nothing is Weir's"
+    );
+}
+
+#[test]
+fn a_version_that_has_taken_over_keeps_what_it_has() {
+    let object =
+        http_route(&json!([{"name": "cart-v1", "weight": 1}, {"name": "cart-v2", "weight": 0}]));
+    let end = Wanted { ends: true, ..wanted(100.0) };
+    assert_eq!(plan(Kind::HttpRoute, &object, &end), Plan::Leave, "nothing was written");
+    for last in [40.0, 100.0] {
+        let written = applied(&object, &plan(Kind::HttpRoute, &object, &wanted(last)));
+        let ended = plan(Kind::HttpRoute, &written, &end);
+        assert!(matches!(ended, Plan::LetGo { .. }));
+        let ended = without_empty_maps(applied(&written, &ended));
+        let backends = &ended["spec"]["rules"][1]["backendRefs"];
+        assert_eq!((&backends[0]["weight"], &backends[1]["weight"]), (&json!(0), &json!(10_000)));
+        assert_eq!(ended["metadata"], object["metadata"]);
+        assert_eq!(
+            (plan(Kind::HttpRoute, &ended, &end), restore(&ended)),
+            (Plan::Leave, Plan::Leave)
+        );
+    }
 }
 
 #[test]

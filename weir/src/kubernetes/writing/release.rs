@@ -40,7 +40,7 @@ impl Objects {
     async fn put_all_back(&self, names: Names, (label, restore): (&str, Restore)) -> Result<usize> {
         let mut count = 0;
         for object in self.written(names, label).await? {
-            if let Plan::Write { patch, .. } = restore(&object) {
+            if let Plan::LetGo { patch } = restore(&object) {
                 count += usize::from(self.bring_back(names, &object, &patch).await?);
             }
         }
