@@ -42,7 +42,9 @@ async fn a_good_version_takes_over_and_a_restart_takes_nothing_back() {
 
     // A policy that goes leaves the route as it is.
     stage.without_policy();
-    stage.until("it is held", |it| it["why"].as_str().unwrap().contains("gone")).await;
+    stage
+        .until("it is held", |it| it["why"].as_str().unwrap().contains("no policy wants it"))
+        .await;
     assert_eq!(stage.share(&traffic, 300).await, 1.0);
     traffic.stop_without_loss().await;
     stage.weir.child.stop().await.unwrap();

@@ -72,8 +72,7 @@ pub fn log_quietly() {
 
 /// Logs to standard error: text on a terminal, JSON lines otherwise. `WEIR_LOG` filters.
 pub fn log() {
-    // The Kubernetes client warns of each kind that a cluster does not know, which is no trouble.
-    let filter = filter("info,kube_client=error");
+    let filter = filter("info");
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         logger.with_target(false).with_ansi(coloured()).init();
@@ -89,13 +88,15 @@ fn coloured() -> bool {
 
 /// What `WEIR_LOG` asks for. One that cannot be read is said, and is no reason not to run.
 fn filter(default: &str) -> EnvFilter {
-    let Some(asked) = std::env::var_os("WEIR_LOG") else { return EnvFilter::new(default) };
+    // The Kubernetes client warns of each kind that a cluster does not know, which is no trouble.
+    let usual = || EnvFilter::new(format!("{default},kube_client=error"));
+    let Some(asked) = std::env::var_os("WEIR_LOG") else { return usual() };
     EnvFilter::try_new(asked.to_string_lossy()).unwrap_or_else(|cause| {
         anstream::eprintln!(
             "warning: WEIR_LOG={} is no filter: {cause}; write info, debug or weir=debug; \
              {default} is used",
             asked.display()
         );
-        EnvFilter::new(default)
+        usual()
     })
 }
