@@ -224,6 +224,18 @@ impl Assembly {
         self.tasks.spawn(async move { (name, part.await) });
     }
 
+    /// Spawns a part that runs until the rest of Weir ends, and does not fail.
+    fn attend<R>(&mut self, name: &'static str, part: impl FnOnce(CancellationToken) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let running = part(self.rest.clone());
+        self.spawn(name, async move {
+            running.await;
+            Ok(())
+        });
+    }
+
     fn start(
         mut self,
         state: State<Memory>,

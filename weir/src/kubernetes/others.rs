@@ -100,8 +100,7 @@ impl Others {
 
     /// Looks until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = super::looks(LOOK_EVERY);
         let forever = async {
             loop {
                 tokio::select! {

@@ -115,8 +115,7 @@ impl Telling {
 
     /// Tells until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = super::looks(LOOK_EVERY);
         let forever = async {
             loop {
                 tokio::select! {

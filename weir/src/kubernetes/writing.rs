@@ -209,8 +209,7 @@ impl Writing {
 
     /// Writes until `stop`. What is written then stays: whoever comes next goes on from it.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = super::looks(LOOK_EVERY);
         let forever = async {
             loop {
                 tokio::select! {

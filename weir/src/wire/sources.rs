@@ -68,11 +68,7 @@ impl Assembly {
             let (discovery, reader, status) = config.build(self.clock.shared());
             self.statuses.push(status);
             readers.push((service.id, reader));
-            let stop = self.rest.clone();
-            self.spawn("a discovery", async move {
-                discovery.run(stop).await;
-                Ok(())
-            });
+            self.attend("a discovery", |stop| discovery.run(stop));
         }
         let cluster = self.watch_cluster();
         let (found, wanted) =
@@ -86,11 +82,7 @@ impl Assembly {
         let (wants, wanted) = watch::channel(Arc::default());
         let asked = discovery::Config { namespaces: config.namespaces.clone(), wanted };
         let (discovery, found) = asked.build(client, self.clock.shared());
-        let stop = self.rest.clone();
-        self.spawn("the watches on the cluster", async move {
-            discovery.run(stop).await;
-            Ok(())
-        });
+        self.attend("the watches on the cluster", |stop| discovery.run(stop));
         Some((found, wants))
     }
 
@@ -126,17 +118,9 @@ impl Assembly {
         let (published, publishes) = watch::channel(Published::default());
         let (hears, heard) = mpsc::channel(HEARD_WAITING);
         let leader = Leader::new((publishes, hears), self.clock.clone(), self.rest.clone());
-        let stop = self.rest.clone();
-        self.spawn("the following of a leader", async move {
-            following.run(stop).await;
-            Ok(())
-        });
+        self.attend("the following of a leader", |stop| following.run(stop));
         // Given back once the last step is taken and the journal is closed.
-        let stop = self.rest.clone();
-        self.spawn("the lease", async move {
-            leading.run(stop).await;
-            Ok(())
-        });
+        self.attend("the lease", |stop| leading.run(stop));
         Some((Replicas { standing, published, heard, told, telling }, leader))
     }
 
@@ -156,11 +140,7 @@ impl Assembly {
         let sources = telling::Sources { policies: policies.clone(), objects, shown, standing };
         let (telling, fares) = Telling::new(client, sources, self.clock.clone());
         self.statuses.push(fares);
-        let stop = self.rest.clone();
-        self.spawn("the cluster's statuses", async move {
-            telling.run(stop).await;
-            Ok(())
-        });
+        self.attend("the cluster's statuses", |stop| telling.run(stop));
         Some(decided)
     }
 
@@ -178,11 +158,7 @@ impl Assembly {
         let objects = writing::Objects::new(client, config.namespaces.clone());
         let (others, at_work, fares) = Others::new(objects, policies.clone(), self.clock.clone());
         self.statuses.push(fares);
-        let stop = self.rest.clone();
-        self.spawn("the looking for other controllers", async move {
-            others.run(stop).await;
-            Ok(())
-        });
+        self.attend("the looking for other controllers", |stop| others.run(stop));
         Some(at_work)
     }
 
@@ -202,11 +178,7 @@ impl Assembly {
         }
         let done = writing.done();
         self.statuses.push(fares);
-        let stop = self.rest.clone();
-        self.spawn("what is written into objects of others", async move {
-            writing.run(stop).await;
-            Ok(())
-        });
+        self.attend("what is written into objects of others", |stop| writing.run(stop));
         Some(done)
     }
 
@@ -217,11 +189,7 @@ impl Assembly {
         let events = Events::new(client.clone(), inputs.policies.clone(), self.clock.clone());
         let (finalizing, fares) = Finalizing::new(objects, inputs, events, self.clock.clone());
         self.statuses.push(fares);
-        let stop = self.rest.clone();
-        self.spawn("the finalizers of policies", async move {
-            finalizing.run(stop).await;
-            Ok(())
-        });
+        self.attend("the finalizers of policies", |stop| finalizing.run(stop));
     }
 
     /// What is governed: without a cluster, what is configured.
@@ -239,11 +207,7 @@ impl Assembly {
         };
         let ends = Ends { policies, found, wanted };
         let (governing, governed) = Governing::new(services, cluster, state, ends);
-        let stop = self.rest.clone();
-        self.spawn("the governed services", async move {
-            governing.run(stop).await;
-            Ok(())
-        });
+        self.attend("the governed services", |stop| governing.run(stop));
         governed
     }
 
